@@ -1,0 +1,3 @@
+//! The `covtap` command.
+
+fn main() {}

@@ -1,0 +1,19 @@
+//! The shared nouns of covtap. Pure data and pure functions: no input, no output.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`counter`] | how counters of the same code combine: the merge algebra |
+//! | [`coverage`] | the coverage document `coverage.json`, from which every report is made |
+//! | [`percent`] | the one definition of a percentage |
+//! | [`problem`] | what could not be read, where, and what to do about it |
+//! | [`ledger`] | for every target that was expected: what came of it |
+//! | [`run`] | what `run.json` says about one `covtap run` |
+//! | [`exit`] | exit codes |
+
+pub mod counter;
+pub mod coverage;
+pub mod exit;
+pub mod ledger;
+pub mod percent;
+pub mod problem;
+pub mod run;
