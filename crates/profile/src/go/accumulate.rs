@@ -1,0 +1,309 @@
+//! Adds up the counters of one build.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use covtap_model::counter::{self, CounterMode};
+use covtap_model::problem::{Problem, Severity};
+use rayon::prelude::*;
+
+use super::counters::{CounterFile, Reading, Refusal, Sink};
+use super::cursor::Damage;
+use super::hash::hex;
+use super::meta::MetaFile;
+
+/// Where each function's counters lie in one run of numbers, for all packages of a build.
+#[derive(Clone, Debug, Default)]
+pub struct Layout {
+    /// For each package, the number of its first function; one more at the end.
+    first_function: Vec<u32>,
+    /// For each function of all packages, where its first counter lies; one more at the end.
+    first_counter: Vec<u32>,
+}
+
+impl Layout {
+    /// The layout of a build. Packages that could not be read have no functions.
+    #[must_use]
+    pub fn new(meta: &MetaFile) -> Self {
+        let mut layout = Self {
+            first_function: vec![0],
+            first_counter: vec![0],
+        };
+        let mut counters = 0;
+        for package in &meta.packages {
+            for function in package.iter().flat_map(super::meta::Package::functions) {
+                counters += function.units.len() as u32;
+                layout.first_counter.push(counters);
+            }
+            layout
+                .first_function
+                .push(layout.first_counter.len() as u32 - 1);
+        }
+        layout
+    }
+
+    /// Number of functions of all packages.
+    #[must_use]
+    pub fn functions(&self) -> usize {
+        self.first_counter.len() - 1
+    }
+
+    /// Number of counters of all functions.
+    #[must_use]
+    pub fn counters(&self) -> usize {
+        self.first_counter.last().map_or(0, |n| *n as usize)
+    }
+
+    /// The number, among all functions, of function `function` of package `package`.
+    fn index(&self, package: u32, function: u32) -> Option<usize> {
+        let first = *self.first_function.get(package as usize)?;
+        let next = *self.first_function.get(package as usize + 1)?;
+        (function < next - first).then(|| (first + function) as usize)
+    }
+
+    fn range(&self, index: usize) -> std::ops::Range<usize> {
+        self.first_counter[index] as usize..self.first_counter[index + 1] as usize
+    }
+}
+
+/// The counters of a build, added up over some of its processes.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    layout: std::sync::Arc<Layout>,
+    values: Vec<u32>,
+    /// For each function, the number of the segment that last had it; 0 for none.
+    seen: Vec<u32>,
+    segments: u32,
+    overflow: bool,
+}
+
+impl Counters {
+    /// All zero: no function ran.
+    #[must_use]
+    pub fn new(layout: std::sync::Arc<Layout>) -> Self {
+        Self {
+            values: vec![0; layout.counters()],
+            seen: vec![0; layout.functions()],
+            layout,
+            segments: 0,
+            overflow: false,
+        }
+    }
+
+    /// The counters of a function; `None` when no counter file had it.
+    #[must_use]
+    pub fn get(&self, package: usize, function: usize) -> Option<&[u32]> {
+        let index = self.layout.index(package as u32, function as u32)?;
+        (self.seen[index] != 0).then(|| &self.values[self.layout.range(index)])
+    }
+
+    /// The counters of a function, to be changed; `None` when no counter file had it.
+    pub fn get_mut(&mut self, package: usize, function: usize) -> Option<&mut [u32]> {
+        let index = self.layout.index(package as u32, function as u32)?;
+        (self.seen[index] != 0).then(|| &mut self.values[self.layout.range(index)])
+    }
+
+    /// Forgets a function, as if no counter file had it.
+    pub fn forget(&mut self, package: usize, function: usize) {
+        if let Some(index) = self.layout.index(package as u32, function as u32) {
+            self.seen[index] = 0;
+            self.values[self.layout.range(index)].fill(0);
+        }
+    }
+
+    /// Whether a sum reached `u32::MAX`: the true count is at least that.
+    #[must_use]
+    pub fn overflowed(&self) -> bool {
+        self.overflow
+    }
+
+    /// Merges the counters of other processes of the same build.
+    pub fn merge(&mut self, other: &Self, mode: CounterMode) {
+        self.overflow |= other.overflow | counter::merge(&mut self.values, &other.values, mode).0;
+        for (a, b) in self.seen.iter_mut().zip(&other.seen) {
+            *a |= *b;
+        }
+        // Marks of both are older than any segment still to come.
+        self.segments = self
+            .segments
+            .max(other.segments)
+            .max(self.seen.iter().copied().max().unwrap_or(0));
+    }
+}
+
+impl Sink for Counters {
+    fn segment(&mut self) {
+        self.segments += 1;
+    }
+
+    #[inline]
+    fn slot(&mut self, package: u32, function: u32, units: u32) -> Result<&mut [u32], Refusal> {
+        let Some(index) = self.layout.index(package, function) else {
+            return Err(self.unknown(package, function));
+        };
+        let range = self.layout.range(index);
+        if range.len() != units as usize {
+            return Err(Refusal {
+                expected: format!(
+                    "{} units of function {function} of package {package}",
+                    range.len()
+                ),
+                found: units.to_string(),
+            });
+        }
+        if self.seen[index] == self.segments {
+            return Err(Refusal {
+                expected: "each function once".into(),
+                found: format!("function {function} of package {package} again"),
+            });
+        }
+        self.seen[index] = self.segments;
+        Ok(&mut self.values[range])
+    }
+
+    fn overflow(&mut self) {
+        self.overflow = true;
+    }
+}
+
+impl Counters {
+    #[cold]
+    fn unknown(&self, package: u32, function: u32) -> Refusal {
+        let packages = self.layout.first_function.len() - 1;
+        let first = |p: usize| self.layout.first_function.get(p).copied();
+        match (first(package as usize), first(package as usize + 1)) {
+            (Some(a), Some(b)) => Refusal {
+                expected: format!("one of {} functions of package {package}", b - a),
+                found: format!("function {function}"),
+            },
+            _ => Refusal {
+                expected: format!("one of {packages} packages"),
+                found: format!("package {package}"),
+            },
+        }
+    }
+}
+
+/// Reads `files` of the build `meta` and adds up their counters, in parallel.
+///
+/// Returns the sums and what of the files could not be used.
+#[must_use]
+pub fn accumulate(
+    meta: &MetaFile,
+    layout: &std::sync::Arc<Layout>,
+    files: &[&Path],
+) -> (Counters, Vec<Problem>) {
+    // One set of counters a thread, whatever the number of files.
+    let share = files.len().div_ceil(rayon::current_num_threads()).max(1);
+    let parts: Vec<(Counters, Vec<Problem>)> = files
+        .par_chunks(share)
+        .map(|files| {
+            let mut counters = Counters::new(layout.clone());
+            let mut buffer = Vec::new();
+            let problems = files
+                .iter()
+                .filter_map(|file| add_file(meta, &mut counters, &mut buffer, file))
+                .collect();
+            (counters, problems)
+        })
+        .collect();
+    let mut parts = parts.into_iter();
+    let (mut sum, mut problems) = parts
+        .next()
+        .unwrap_or_else(|| (Counters::new(layout.clone()), Vec::new()));
+    for (part, more) in parts {
+        sum.merge(&part, meta.mode);
+        problems.extend(more);
+    }
+    (sum, problems)
+}
+
+fn add_file(
+    meta: &MetaFile,
+    counters: &mut Counters,
+    buffer: &mut Vec<u8>,
+    path: &Path,
+) -> Option<Problem> {
+    if let Err(error) = read_into(path, buffer) {
+        return Some(Problem::new(
+            Severity::Error,
+            path,
+            "a readable file",
+            error.to_string(),
+            "its counters are left out",
+        ));
+    }
+    add_bytes(meta, counters, buffer, path)
+}
+
+/// Adds the counters of the file `path`, whose contents are `bytes`.
+pub fn add_bytes(
+    meta: &MetaFile,
+    counters: &mut Counters,
+    bytes: &[u8],
+    path: &Path,
+) -> Option<Problem> {
+    let file = match CounterFile::parse(bytes) {
+        Ok(file) => file,
+        Err(damage) => return Some(located(path, damage, "its counters are left out")),
+    };
+    if file.hash != meta.hash {
+        let damage = Damage::new(
+            8,
+            format!("meta-data hash {}", hex(&meta.hash)),
+            hex(&file.hash),
+        );
+        return Some(located(
+            path,
+            damage,
+            "its counters are left out: they belong to another build",
+        ));
+    }
+    let Reading {
+        functions,
+        refused,
+        first_refused,
+        stopped,
+    } = file.read(meta.mode, counters);
+    match (stopped, first_refused) {
+        (Some(damage), _) => {
+            let effect =
+                format!("the {functions} functions before are used, what follows is left out");
+            Some(located(path, damage, effect))
+        }
+        (None, Some(damage)) => {
+            let effect = format!(
+                "{refused} of {} functions are left out",
+                functions + refused
+            );
+            Some(located(path, damage, effect))
+        }
+        (None, None) => None,
+    }
+}
+
+pub(crate) fn located(path: &Path, damage: Damage, effect: impl Into<String>) -> Problem {
+    Problem::new(Severity::Error, path, damage.expected, damage.found, effect).at(damage.offset)
+}
+
+/// Reads a whole file into `buffer`, which keeps its memory from file to file.
+pub(crate) fn read_into(path: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
+    read_start(path, buffer, u64::MAX)
+}
+
+/// Reads at most `limit` bytes of a file into `buffer`.
+pub(crate) fn read_start(path: &Path, buffer: &mut Vec<u8>, limit: u64) -> io::Result<()> {
+    buffer.clear();
+    File::open(path)?.take(limit).read_to_end(buffer)?;
+    Ok(())
+}
+
+/// Paths of counter files, borrowed.
+#[must_use]
+pub fn paths(files: &[super::directory::CounterFileName]) -> Vec<&Path> {
+    files
+        .iter()
+        .map(|f: &super::directory::CounterFileName| PathBuf::as_path(&f.path))
+        .collect()
+}
