@@ -93,8 +93,7 @@ impl File {
         for unit in units {
             // `lines` is sorted; the unit's lines start somewhere near its end.
             let first = lines.partition_point(|l| l.number < unit.start_line);
-            let mut at = first;
-            for number in unit.start_line..=unit.last_line() {
+            for (at, number) in (first..).zip(unit.start_line..=unit.last_line()) {
                 match lines.get_mut(at) {
                     Some(line) if line.number == number => line.count = line.count.max(unit.count),
                     _ => lines.insert(
@@ -105,7 +104,6 @@ impl File {
                         },
                     ),
                 }
-                at += 1;
             }
         }
         lines
