@@ -53,15 +53,6 @@ pub(crate) fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Runs it with the terminal's output; an exit code other than 0 is a failure.
-pub(crate) fn run(command: &mut Command) -> Result {
-    let status = command.status().about(shown(command))?;
-    if !status.success() {
-        fail!("{} ended with {status}", shown(command));
-    }
-    Ok(())
-}
-
 /// Runs it and returns what it printed, whatever its exit code.
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
     command.output().about(shown(command))
