@@ -9,7 +9,9 @@
 //!
 //! Packages are sorted by path; within one, the order is file, start line, end line, start column,
 //! end column, statements. Files have the name that the binary carries, because `go tool cover`
-//! finds sources by import path.
+//! finds sources by import path. Only a path that leads into a build container, where nobody will
+//! look, becomes `./` and the path in the repository, when that is known: run in the root of the
+//! repository, `go tool cover` finds it.
 
 use std::io::{self, Write};
 
@@ -26,7 +28,10 @@ pub(super) fn write(coverage: &Coverage, out: &mut dyn Write) -> io::Result<()> 
     };
     writeln!(out, "mode: {mode}")?;
     for file in coverage.files() {
-        let name = plain(&file.name);
+        let name = match &file.path {
+            Some(path) if file.name.starts_with('/') => format!("./{}", plain(path)).into(),
+            _ => plain(&file.name),
+        };
         let mut units: Vec<_> = file.functions.iter().flat_map(|f| &f.units).collect();
         units.sort_by_key(|u| {
             (
