@@ -6,10 +6,12 @@ use std::process::{Command, Output};
 use covtap_model::counter::CounterMode;
 use covtap_model::coverage::{Coverage, File, Function, Package, Unit};
 
-/// Says loudly that a test did nothing, and why.
+/// Says loudly that a test did nothing, and why: past the test runner, which hides what a test
+/// prints when it passes, and on a line of its own.
 pub(crate) fn skipped(test: &str, why: &str) {
-    println!("SKIPPED: {test}: {why}");
-    eprintln!("SKIPPED: {test}: {why}");
+    use std::io::Write as _;
+    let line = format!("\nSKIPPED: {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// The program, when it starts at all.
@@ -20,13 +22,12 @@ pub(crate) fn program(name: &str, probe: &str) -> Option<PathBuf> {
 }
 
 /// A Python that has pycobertura: `COVTAP_PYTHON`, `COVTAP_TEST_VENV/bin/python`, or the one on
-/// the path.
+/// the path (`cargo xtask ci` puts its own there).
 pub(crate) fn python_with_pycobertura() -> Option<PathBuf> {
     let venv = std::env::var_os("COVTAP_TEST_VENV").map(|d| Path::new(&d).join("bin/python"));
     [
         std::env::var_os("COVTAP_PYTHON").map(PathBuf::from),
         venv,
-        Some("/tmp/covtap-venv/bin/python".into()),
         Some("python3".into()),
     ]
     .into_iter()
