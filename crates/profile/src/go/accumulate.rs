@@ -8,7 +8,7 @@ use covtap_model::counter::{self, CounterMode};
 use covtap_model::problem::{Problem, Severity};
 use rayon::prelude::*;
 
-use super::counters::{CounterFile, Reading, Refusal, Sink};
+use super::counters::{CounterFile, Reading, Record, Refusal, Sink};
 use super::cursor::Damage;
 use super::hash::hex;
 use super::meta::MetaFile;
@@ -137,51 +137,59 @@ impl Sink for Counters {
         self.segments += 1;
     }
 
-    #[inline]
-    fn slot(&mut self, package: u32, function: u32, units: u32) -> Result<&mut [u32], Refusal> {
-        let Some(index) = self.layout.index(package, function) else {
-            return Err(self.unknown(package, function));
-        };
+    #[inline(always)]
+    fn slot(&mut self, record: Record) -> Option<&mut [u32]> {
+        let index = self.layout.index(record.package, record.function)?;
         let range = self.layout.range(index);
-        if range.len() != units as usize {
-            return Err(Refusal {
-                expected: format!(
+        let seen = &mut self.seen[index];
+        if range.len() != record.units as usize || *seen == self.segments {
+            return None;
+        }
+        *seen = self.segments;
+        Some(&mut self.values[range])
+    }
+
+    #[cold]
+    fn refusal(&self, record: Record) -> Refusal {
+        let Record {
+            units,
+            package,
+            function,
+        } = record;
+        let first = |p: u32| self.layout.first_function.get(p as usize).copied();
+        let (expected, found) = match (
+            self.layout.index(package, function),
+            first(package),
+            first(package.wrapping_add(1)),
+        ) {
+            (Some(index), ..) if self.layout.range(index).len() == units as usize => (
+                "each function once".into(),
+                format!("function {function} of package {package} again"),
+            ),
+            (Some(index), ..) => (
+                format!(
                     "{} units of function {function} of package {package}",
-                    range.len()
+                    self.layout.range(index).len()
                 ),
-                found: units.to_string(),
-            });
-        }
-        if self.seen[index] == self.segments {
-            return Err(Refusal {
-                expected: "each function once".into(),
-                found: format!("function {function} of package {package} again"),
-            });
-        }
-        self.seen[index] = self.segments;
-        Ok(&mut self.values[range])
+                units.to_string(),
+            ),
+            (None, Some(a), Some(b)) => (
+                format!("one of {} functions of package {package}", b - a),
+                format!("function {function}"),
+            ),
+            _ => {
+                let packages = self.layout.first_function.len() - 1;
+                (
+                    format!("one of {packages} packages"),
+                    format!("package {package}"),
+                )
+            }
+        };
+        Refusal { expected, found }
     }
 
     fn overflow(&mut self) {
         self.overflow = true;
-    }
-}
-
-impl Counters {
-    #[cold]
-    fn unknown(&self, package: u32, function: u32) -> Refusal {
-        let packages = self.layout.first_function.len() - 1;
-        let first = |p: usize| self.layout.first_function.get(p).copied();
-        match (first(package as usize), first(package as usize + 1)) {
-            (Some(a), Some(b)) => Refusal {
-                expected: format!("one of {} functions of package {package}", b - a),
-                found: format!("function {function}"),
-            },
-            _ => Refusal {
-                expected: format!("one of {packages} packages"),
-                found: format!("package {package}"),
-            },
-        }
     }
 }
 

@@ -296,12 +296,12 @@ pub trait Sink {
     /// A segment begins; within one, each function comes once.
     fn segment(&mut self);
 
-    /// The slot for the counters of function `function` of package `package`, which has `units`
-    /// units; they are added to what is there.
-    ///
-    /// # Errors
-    /// [`Refusal`] when the meta-data have no such function: the counters are skipped.
-    fn slot(&mut self, package: u32, function: u32, units: u32) -> Result<&mut [u32], Refusal>;
+    /// The slot for the counters of a function; they are added to what is there. `None` when the
+    /// meta-data have no such function: the counters are skipped.
+    fn slot(&mut self, record: Record) -> Option<&mut [u32]>;
+
+    /// Why there was no slot.
+    fn refusal(&self, record: Record) -> Refusal;
 
     /// A sum reached `u32::MAX`.
     fn overflow(&mut self);
@@ -369,8 +369,8 @@ impl Walk<'_> {
                 reading.stopped = Some(damage);
                 return None;
             }
-            match sink.slot(record.package, record.function, record.units) {
-                Ok(slot) => {
+            match sink.slot(record) {
+                Some(slot) => {
                     debug_assert_eq!(slot.len(), record.units as usize);
                     match N::add::<SET>(self.bytes, &mut at, slot) {
                         Ok(false) => {}
@@ -382,7 +382,8 @@ impl Walk<'_> {
                     }
                     reading.functions += 1;
                 }
-                Err(refusal) => {
+                None => {
+                    let refusal = sink.refusal(record);
                     let damage = Damage::new(start, refusal.expected, refusal.found);
                     // One bad number and all that follows may be read out of step. Only when the
                     // rest of the segment comes out even is this one record wrong and the rest right.
@@ -437,19 +438,22 @@ impl Walk<'_> {
     }
 }
 
-struct Record {
-    units: u32,
-    package: u32,
-    function: u32,
+/// What stands before a function's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Number of its counters.
+    pub units: u32,
+    /// Number of its package, from 0.
+    pub package: u32,
+    /// Its number in the package, from 0.
+    pub function: u32,
 }
 
 impl Record {
-    #[inline]
+    #[inline(always)]
     fn parse<N: Number>(bytes: &[u8], at: &mut usize) -> Result<Self, Damage> {
         let start = *at;
-        let units = N::read(bytes, at, "number of units")?;
-        let package = N::read(bytes, at, "package number")?;
-        let function = N::read(bytes, at, "function number")?;
+        let [units, package, function] = N::read_three(bytes, at)?;
         if units == 0 {
             return Err(Damage::new(
                 start,
@@ -469,6 +473,14 @@ impl Record {
 trait Number {
     fn read(bytes: &[u8], at: &mut usize, what: &str) -> Result<u32, Damage>;
 
+    #[inline(always)]
+    fn read_three(bytes: &[u8], at: &mut usize) -> Result<[u32; 3], Damage> {
+        let units = Self::read(bytes, at, "number of units")?;
+        let package = Self::read(bytes, at, "package number")?;
+        let function = Self::read(bytes, at, "function number")?;
+        Ok([units, package, function])
+    }
+
     /// Whether `count` numbers stand before the end of the file.
     fn complete(bytes: &[u8], at: usize, count: u32) -> Result<(), Damage>;
 
@@ -479,7 +491,7 @@ trait Number {
     fn skip(bytes: &[u8], at: &mut usize, count: u32) -> Result<(), Damage>;
 }
 
-#[inline]
+#[inline(always)]
 fn add_one<const SET: bool>(to: &mut u32, value: u32) -> bool {
     if SET {
         *to = u32::from(*to | value != 0);
@@ -488,6 +500,23 @@ fn add_one<const SET: bool>(to: &mut u32, value: u32) -> bool {
     let (sum, overflow) = to.overflowing_add(value);
     *to = if overflow { u32::MAX } else { sum };
     overflow
+}
+
+/// Adds the eight bytes of `word`, lowest first; written for the vectoriser.
+#[inline(always)]
+fn add_eight<const SET: bool>(to: &mut [u32; 8], word: u64) -> bool {
+    let mut cut_short = 0;
+    for (to, byte) in to.iter_mut().zip(word.to_le_bytes()) {
+        if SET {
+            *to = u32::from(*to | u32::from(byte) != 0);
+        } else {
+            let sum = to.wrapping_add(byte.into());
+            let top = if sum < *to { u32::MAX } else { 0 };
+            *to = sum | top;
+            cut_short |= top;
+        }
+    }
+    cut_short != 0
 }
 
 fn runs_out(at: usize) -> Damage {
@@ -499,70 +528,131 @@ struct Uleb;
 /// The bit that says "more bytes follow", in eight bytes.
 const MORE: u64 = 0x8080_8080_8080_8080;
 
+#[inline(always)]
+fn eight(bytes: &[u8], at: usize) -> Option<u64> {
+    let eight = bytes.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*eight))
+}
+
+/// The first number of `word` and its length in bits, without a branch on the length: lengths of
+/// neighbouring counters are as good as random, and a wrong guess of the processor costs more than
+/// all of this. `ends` has the top bit of each byte that ends a number. `None` when the number does
+/// not end within five bytes or does not fit 32 bits.
+#[inline(always)]
+fn first_of(word: u64, ends: u64) -> Option<(u32, u32)> {
+    let bits = ends.trailing_zeros() + 1;
+    // All bits up to the last byte's top bit; that bit itself is clear in `word`.
+    let word = word & (ends ^ ends.wrapping_sub(1));
+    if bits <= 16 {
+        return Some(((word & 0x7f | word >> 1 & 0x7f << 7) as u32, bits));
+    }
+    let value = word & 0x7f
+        | word >> 1 & 0x7f << 7
+        | word >> 2 & 0x7f << 14
+        | word >> 3 & 0x7f << 21
+        | word >> 4 & 0x7f << 28;
+    (bits <= 40 && value <= u64::from(u32::MAX)).then_some((value as u32, bits))
+}
+
 impl Number for Uleb {
-    #[inline]
+    #[inline(always)]
+    fn read_three(bytes: &[u8], at: &mut usize) -> Result<[u32; 3], Damage> {
+        // The three nearly always lie within eight bytes.
+        if let Some(mut word) = eight(bytes, *at) {
+            let mut ends = !word & MORE;
+            // At least three numbers end here: two cleared bits leave a third.
+            let two_less = ends & ends.wrapping_sub(1);
+            if two_less & two_less.wrapping_sub(1) != 0 {
+                let mut three = [0; 3];
+                let mut length = 0;
+                let sound = three.iter_mut().all(|number| match first_of(word, ends) {
+                    Some((value, bits)) => {
+                        *number = value;
+                        word >>= bits;
+                        ends >>= bits;
+                        length += bits;
+                        true
+                    }
+                    None => false,
+                });
+                if sound {
+                    *at += length as usize / 8;
+                    return Ok(three);
+                }
+            }
+        }
+        let units = Self::read(bytes, at, "number of units")?;
+        let package = Self::read(bytes, at, "package number")?;
+        let function = Self::read(bytes, at, "function number")?;
+        Ok([units, package, function])
+    }
+
+    #[inline(always)]
     fn complete(bytes: &[u8], at: usize, count: u32) -> Result<(), Damage> {
         // Only near the end of the file do the numbers have to be looked at.
         let mut at = at;
-        if (bytes.len() - at) / 5 >= count as usize {
+        if bytes.len() - at >= 5 * count as usize {
             Ok(())
         } else {
             Self::skip(bytes, &mut at, count)
         }
     }
 
-    #[inline]
+    #[cold]
     fn read(bytes: &[u8], at: &mut usize, what: &str) -> Result<u32, Damage> {
-        if let Some(&byte) = bytes.get(*at)
-            && byte < 0x80
-        {
-            *at += 1;
-            return Ok(byte.into());
-        }
         let mut c = Cursor::new(bytes, *at);
         let value = c.uleb(what)?;
         *at = c.offset();
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn add<const SET: bool>(
         bytes: &[u8],
         at: &mut usize,
         slot: &mut [u32],
     ) -> Result<bool, Damage> {
-        // Most counters are below 128: one byte each. Eight are looked at together, and a run of
-        // zeros (blocks that did not run) costs one comparison.
         let mut overflow = false;
         let mut slot = slot;
         while !slot.is_empty() {
-            let n = slot.len().min(8);
-            if let Some(eight) = bytes.get(*at..*at + 8) {
-                let word =
-                    u64::from_le_bytes(eight.try_into().expect("eight bytes are eight bytes"));
-                let word = if n == 8 {
-                    word
-                } else {
-                    word & ((1 << (8 * n)) - 1)
-                };
-                if word & MORE == 0 {
-                    let (now, rest) = slot.split_at_mut(n);
-                    if word != 0 {
-                        for (i, to) in now.iter_mut().enumerate() {
-                            overflow |= add_one::<SET>(to, (word >> (8 * i)) as u32 & 0xff);
-                        }
-                    }
-                    slot = rest;
-                    *at += n;
-                    continue;
+            let Some(mut word) = eight(bytes, *at) else {
+                overflow |= add_one::<SET>(&mut slot[0], Self::read(bytes, at, "a counter")?);
+                slot = &mut slot[1..];
+                continue;
+            };
+            // Most counters are below 128: one byte each. Eight are looked at together, and what
+            // did not run costs next to nothing.
+            if word & MORE == 0 && slot.len() >= 8 {
+                let (now, rest) = slot.split_first_chunk_mut().expect("eight are left");
+                if word != 0 {
+                    overflow |= add_eight::<SET>(now, word);
                 }
+                *at += 8;
+                slot = rest;
+                continue;
             }
-            let (now, rest) = slot.split_at_mut(n);
-            for to in now {
-                let value = Self::read(bytes, at, "a counter")?;
+            // Larger numbers among them: take those that end within the eight bytes.
+            let mut ends = !word & MORE;
+            let mut taken = 0;
+            for to in slot.iter_mut() {
+                if ends == 0 {
+                    break;
+                }
+                let Some((value, bits)) = first_of(word, ends) else {
+                    break;
+                };
                 overflow |= add_one::<SET>(to, value);
+                word >>= bits;
+                ends >>= bits;
+                *at += bits as usize / 8;
+                taken += 1;
             }
-            slot = rest;
+            if taken == 0 {
+                // No sound number ends here: this says what is wrong.
+                overflow |= add_one::<SET>(&mut slot[0], Self::read(bytes, at, "a counter")?);
+                taken = 1;
+            }
+            slot = &mut slot[taken..];
         }
         Ok(overflow)
     }
