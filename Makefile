@@ -32,5 +32,4 @@ lint: ## Format, clippy, licences, structure, schemas, other platforms
 
 .PHONY: bench
 bench: ## covtap covdata beside go tool covdata: time and memory
-	$(CARGO) build --release --locked --package covtap
 	$(CARGO) xtask bench covdata

@@ -330,7 +330,7 @@ fn needs(log: &mut Log, component: &str) {
 }
 
 /// Where cargo builds.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| crate::repository().join("target"), PathBuf::from)
 }
