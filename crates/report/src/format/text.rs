@@ -254,7 +254,7 @@ fn write_notes(coverage: &Coverage, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "\nExcluded: {} with {}.",
-            count(coverage.excluded.len(), "entry", "entries"),
+            count(coverage.excluded.len() as u64, "entry", "entries"),
             count(statements, "statement", "statements")
         )?;
     }
@@ -307,12 +307,11 @@ fn write_notes(coverage: &Coverage, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-/// `1 file`, `2 files`.
-fn count(n: impl TryInto<u64>, one: &str, many: &str) -> String {
-    match n.try_into() {
-        Ok(1) => format!("1 {one}"),
-        Ok(n) => format!("{n} {many}"),
-        Err(_) => format!("many {many}"),
+/// `1 entry`, `2 entries`.
+fn count(n: u64, one: &str, many: &str) -> String {
+    match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
     }
 }
 

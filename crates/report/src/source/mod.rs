@@ -13,9 +13,9 @@
 //!    of the same build folder were found; else the name stays unresolved and the candidates are
 //!    named. Import paths get this treatment only in a repository without any `go.mod`.
 //!
-//! Every match is verified against the file's text: all units must lie within it. A file that does
-//! not fit was edited since the build and stays unresolved, because its lines would be shown
-//! wrong. Files of the standard library and of dependencies are unresolved too, in one entry each.
+//! Every match is verified against the file's text: all units must lie within it, and functions of
+//! Go must begin where the build saw them begin. A file that does not fit was edited since the build
+//! and stays unresolved, because its lines would be shown wrong. Files of the standard library and of dependencies are unresolved too, in one entry each.
 //!
 //! Names are not trusted: nothing outside the root is read ([`Tree`]).
 
@@ -177,7 +177,9 @@ impl Mapper {
         {
             return self.by_suffix(&name, rest, file);
         }
-        if name.ends_with(".go") {
+        // In a module there are also names without `.go`: `//line parser.y:7` makes one.
+        let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir);
+        if name.ends_with(".go") || self.index.module(&package.module, dir).is_some() {
             return self.by_module(&name, package, file);
         }
         // Other languages name files relative to where they were compiled.

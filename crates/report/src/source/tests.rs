@@ -117,6 +117,16 @@ fn modules_lie_where_their_go_mod_lies() {
 }
 
 #[test]
+fn line_directives_name_files_that_are_not_go() {
+    let c = Checkout::new(&[
+        ("go.mod", "module m.org\n"),
+        ("a/expr.y", "%%\n\n\n\n"),
+        ("b/expr.y", "%%\n\n\n\n"),
+    ]);
+    assert_eq!(c.one("m.org", "m.org/a/expr.y"), ok("a/expr.y"));
+}
+
+#[test]
 fn replacements_and_workspaces_are_followed() {
     let c = Checkout::new(&[
         (

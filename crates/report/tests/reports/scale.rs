@@ -81,7 +81,7 @@ fn every_format() {
 #[test]
 fn map_and_exclude() {
     let dir = tempfile::tempdir().unwrap();
-    let source = "\t\t// 34567890\n".repeat(1_000);
+    let source = "\tx := 34567890\n".repeat(1_000);
     std::fs::write(dir.path().join("go.mod"), "module example.org/large\n").unwrap();
     let mut coverage = large();
     let mut sources = BTreeMap::new();
