@@ -327,6 +327,19 @@ fn two_names_of_one_file_are_counted_once() {
 }
 
 #[test]
+fn two_names_of_one_file_in_mode_set_stay_a_set() {
+    let c = Checkout::new(&[("go.mod", "module m.org\n"), ("cmd/x/main.go", GO)]);
+    let mut coverage = document(&[("m.org", "m.org/cmd/x/main.go"), ("", "/src/cmd/x/main.go")]);
+    coverage.mode = CounterMode::Set;
+    Mapper::new(c.0.path()).0.map(&mut coverage);
+    let counts: Vec<u64> = coverage
+        .files()
+        .map(|f| f.functions[0].units[0].count)
+        .collect();
+    assert_eq!(counts, [1]);
+}
+
+#[test]
 fn two_versions_of_one_file_both_stay() {
     let c = Checkout::new(&[("go.mod", "module m.org\n"), ("cmd/x/main.go", GO)]);
     let mut coverage = document(&[("m.org", "m.org/cmd/x/main.go"), ("", "/src/cmd/x/main.go")]);

@@ -11,10 +11,10 @@ use crate::common;
 
 /// An element of a document.
 #[derive(Debug, Default)]
-struct Element {
-    name: String,
-    attributes: BTreeMap<String, String>,
-    children: Vec<Element>,
+pub(crate) struct Element {
+    pub(crate) name: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) children: Vec<Element>,
     text: String,
 }
 
@@ -65,7 +65,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("line", &["conditions*"], &["number", "hits"]),
 ];
 
-fn parse(xml: &str) -> Element {
+pub(crate) fn parse(xml: &str) -> Element {
     let mut reader = Reader::from_str(xml);
     let mut stack = vec![Element::default()];
     loop {
@@ -177,7 +177,7 @@ fn is_rate(rate: &str, (covered, all): (usize, usize)) {
     assert_eq!((rate - 1.0).abs() < f64::EPSILON, all > 0 && covered == all);
 }
 
-fn checked(coverage: &Coverage, options: &Options) -> Element {
+pub(crate) fn checked(coverage: &Coverage, options: &Options) -> Element {
     let xml = String::from_utf8(Format::Cobertura.to_bytes(coverage, options)).unwrap();
     assert!(xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"));
     let root = parse(&xml);

@@ -5,5 +5,6 @@
 
 mod cobertura;
 mod common;
+mod properties;
 mod scale;
 mod tools;
