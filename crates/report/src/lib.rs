@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`format`] | one file a format: text, JSON, lcov, Cobertura, Go profile, Markdown, badge |
+//! | [`mod@format`] | one file a format: text, JSON, lcov, Cobertura, Go profile, Markdown, badge |
 //! | [`source`] | names in binaries to files of the repository, verified against their content |
 //! | [`exclude`] | what is not counted: globs, generated files, comment markers |
 //!
