@@ -13,6 +13,8 @@
 //!
 //! A check in `case.json` has a `name`, the `args` of the command without `-o`, and any of `stdout`,
 //! `profile` and `directory` (paths of what is expected, relative to the case), or `fails: true`.
+//! `warned: true` says that Go left functions out and went on (Go 1.24 writes such under
+//! `-coverpkg=all`).
 //! A `directory` holds `textfmt.txt`, `func.txt`, `debugdump.txt` (without the command line and the
 //! names of counter files) and `metas.txt` (names of the covmeta files, sorted).
 //!
@@ -469,19 +471,33 @@ impl Plan {
             }
             Gives::Directory => {
                 let out = tidy(&home.join(".out"))?;
-                sh::quiet(command.arg(format!("-o={}", out.display())))?;
+                command.arg(format!("-o={}", out.display()));
+                ask(&mut command, &mut check)?;
                 describe(toolchain, &out, &home.join(&expected))?;
                 sh::rmdir(&out)?;
                 check["directory"] = expected.into();
                 return Ok(check);
             }
         }
-        let stdout = sh::quiet(&mut command)?;
+        let stdout = ask(&mut command, &mut check)?;
         let path = format!("{expected}.txt");
         sh::write(&home.join(&path), stdout)?;
         check["stdout"] = path.into();
         Ok(check)
     }
+}
+
+/// Runs Go's tool and returns what it printed; notes in the check when it left functions out.
+fn ask(command: &mut Command, check: &mut Value) -> Result<Vec<u8>> {
+    let out = sh::output(command)?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    if !out.status.success() {
+        fail!("{} ended with {}: {said}", sh::shown(command), out.status);
+    }
+    if said.contains(", ignored") {
+        check["warned"] = true.into();
+    }
+    Ok(out.stdout)
 }
 
 /// An empty directory.

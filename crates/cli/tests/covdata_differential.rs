@@ -53,9 +53,13 @@ fn compare_with(version: &str) {
     for case in cases {
         let text = std::fs::read_to_string(case.join("case.json")).unwrap();
         let document: Value = serde_json::from_str(&text).unwrap();
-        for check in document["checks"].as_array().unwrap() {
+        let checks = document["checks"].as_array().unwrap();
+        // Where Go warns that it leaves functions out (its merge copies them unseen), covtap may
+        // say so by its exit code 4, incomplete.
+        let damaged = checks.iter().any(|check| check["warned"] == true);
+        for check in checks {
             count += 1;
-            if let Err(difference) = one(&case, check, &covdata, &scratch) {
+            if let Err(difference) = one(&case, check, &covdata, &scratch, damaged) {
                 wrong.push(difference);
             }
         }
@@ -73,7 +77,7 @@ fn compare_with(version: &str) {
 }
 
 /// Runs one check.
-fn one(case: &Path, check: &Value, covdata: &Path, scratch: &Path) -> Verdict {
+fn one(case: &Path, check: &Value, covdata: &Path, scratch: &Path, damaged: bool) -> Verdict {
     if scratch.exists() {
         std::fs::remove_dir_all(scratch).unwrap();
     }
@@ -98,7 +102,8 @@ fn one(case: &Path, check: &Value, covdata: &Path, scratch: &Path) -> Verdict {
         case.file_name().unwrap().display(),
         command.get_args().collect::<Vec<_>>()
     );
-    if fails != !out.status.success() {
+    let incomplete = damaged && out.status.code() == Some(4);
+    if fails == out.status.success() && !incomplete {
         return Err(format!("{about}\n{}\n{}", out.status, text(&out.stderr)));
     }
     if fails {
