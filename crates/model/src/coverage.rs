@@ -13,6 +13,10 @@ use crate::problem::Problem;
 /// The value of `schema` in documents that this version writes.
 pub const SCHEMA: &str = "covtap.coverage/1";
 
+/// The largest line number that is believed. Lists of lines grow with the numbers in a file, so a
+/// made-up one must not make them grow without a bound; no Go compiler counts further in one file.
+pub const MAX_LINE: u32 = 1 << 22;
+
 /// A whole coverage document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Coverage {
@@ -307,7 +311,8 @@ impl Coverage {
 
     /// Sorts everything and computes all totals. Call it after a change to the packages.
     pub fn finish(&mut self) {
-        self.packages.sort_by(|a, b| a.path.cmp(&b.path));
+        self.packages
+            .sort_by(|a, b| (&a.path, &a.name, &a.module).cmp(&(&b.path, &b.name, &b.module)));
         self.totals = Totals::default();
         for package in &mut self.packages {
             package.files.sort_by(|a, b| a.name.cmp(&b.name));

@@ -107,7 +107,10 @@ impl fmt::Display for Problem {
 pub fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     let unsafe_char = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(
+                c,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
     };
     if !text.contains(unsafe_char) {
         return text.into();
@@ -148,6 +151,10 @@ mod tests {
     #[test]
     fn hostile_names_are_escaped() {
         assert_eq!(printable("a\u{1b}[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
+        assert_eq!(
+            printable("a\u{61c}b\u{2028}\u{2029}"),
+            "a\\u{61c}b\\u{2028}\\u{2029}"
+        );
         assert_eq!(printable("größe.go"), "größe.go");
     }
 

@@ -19,6 +19,7 @@
 use std::ops::Range;
 
 use covtap_model::counter::CounterMode;
+use covtap_model::coverage::MAX_LINE;
 use md5::Md5;
 use rayon::prelude::*;
 
@@ -521,13 +522,23 @@ fn parse_package(bytes: &[u8], blob: Range<usize>) -> Result<Package, Damage> {
         let file = strings.check(c.uleb("source file")?, "source file", at)?;
         let first_unit = units.len() as u32;
         for _ in 0..count {
-            units.push(MetaUnit {
+            let at = c.offset();
+            let unit = MetaUnit {
                 start_line: c.uleb("start line")?,
                 start_column: c.uleb("start column")?,
                 end_line: c.uleb("end line")?,
                 end_column: c.uleb("end column")?,
                 statements: c.uleb("number of statements")?,
-            });
+            };
+            let last = unit.start_line.max(unit.end_line);
+            if last > MAX_LINE {
+                return Err(Damage::new(
+                    at,
+                    format!("lines up to {MAX_LINE}"),
+                    last.to_string(),
+                ));
+            }
+            units.push(unit);
         }
         let literal = c.uleb("function literal flag")? != 0;
         functions.push(FunctionEntry {

@@ -331,6 +331,15 @@ fn a_short_meta_data_file_says_where_it_ends() {
 }
 
 #[test]
+fn made_up_lines_are_damage() {
+    let mut builder = super::meta_writer::PackageBuilder::new(b"m", b"m", b"m");
+    builder.add(&samples::function("f", &[unit(u32::MAX, 1)]));
+    let (_, file) = samples::meta_of(&[builder.finish()], CounterMode::Set);
+    let (_, damages) = MetaFile::parse(file).unwrap();
+    assert_eq!(damages[0].damage.expected, "lines up to 4194304");
+}
+
+#[test]
 fn functions_that_share_bytes_cannot_blow_up() {
     // Ten thousand offsets to one function with many units would decode to millions.
     let mut builder = super::meta_writer::PackageBuilder::new(b"m", b"m", b"");

@@ -5,13 +5,9 @@
 
 use std::io::{self, Write};
 
-use covtap_model::coverage::{Coverage, SCHEMA, Unit};
+use covtap_model::coverage::{Coverage, MAX_LINE, SCHEMA, Unit};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
-
-/// No source line of a sound document is above this; a larger one would make line tables of
-/// gigabytes. (Go's compiler stops at 2^20.)
-const MAX_LINE: u32 = 1 << 22;
 
 /// No sound document covers more lines than this, counted once for every unit.
 const MAX_LINES: u64 = 1 << 28;
