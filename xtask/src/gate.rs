@@ -60,11 +60,10 @@ pub(crate) fn test(args: &[String]) -> Result {
     gate.stage("setup", |log| setup(log, full));
     gate.stage("rust", |log| {
         let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-        command.args(["--", "--show-output"]);
         if full {
             command.env("PROPTEST_CASES", "20000");
         }
-        log.run(&mut command)
+        log.run(environment(&mut command)?)
     });
     gate.stage("datastorage", |log| {
         log.run(&mut datastorage("test")?)?;
@@ -114,7 +113,7 @@ pub(crate) fn lint(args: &[String]) -> Result {
     gate.stage("go", |log| {
         log.run(&mut datastorage("lint")?)?;
         let fixtures = crate::repository().join("fixtures/go");
-        let out = sh::quiet(go_path(&mut cmd("gofmt", &["-l"]))?.arg(fixtures))?;
+        let out = sh::quiet(environment(&mut cmd("gofmt", &["-l"]))?.arg(fixtures))?;
         if !out.is_empty() {
             fail!("not formatted as gofmt does:\n{out}");
         }
@@ -264,16 +263,15 @@ fn fuzz(log: &mut Log) -> Result {
     Ok(())
 }
 
-/// cargo, in the repository.
+/// cargo, in the repository, without what the cargo that runs this program has set.
 fn cargo(args: &[&str]) -> Command {
     let mut command = cmd("cargo", args);
     command.current_dir(crate::repository());
-    // Set by the cargo that runs this program; they would make another build of everything.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
-        command.env_remove(name);
-    }
-    if let Ok(bin) = tools::bin() {
-        command.env("PATH", with_path(&[], &[bin]));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
     }
     command
 }
@@ -287,39 +285,30 @@ fn clippy(more: &[&str]) -> Command {
 
 /// A target of the DataStorage example's Makefile.
 fn datastorage(target: &str) -> Result<Command> {
-    let mut command = cmd(
-        "make",
-        &["--no-print-directory", "-C", "examples/datastorage", target],
-    );
+    let folder = "examples/datastorage";
+    let mut command = cmd("make", &["--no-print-directory", "-C", folder, target]);
     command.current_dir(crate::repository());
     environment(&mut command)?;
     Ok(command)
 }
 
-/// What tests of Go programs need: a Go, and nothing of the make above.
+/// What tests need: a Go (the machine's, else the newest of the cache), the Python tools behind
+/// whatever the machine has of that name, and nothing of the make above.
 fn environment(command: &mut Command) -> Result<&mut Command> {
     for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
         command.env_remove(name);
     }
-    go_path(command)
-}
-
-/// The machine's Go, else the newest of the cache.
-fn go_path(command: &mut Command) -> Result<&mut Command> {
-    if !on_path("go") {
-        let bin = toolchains::get(toolchains::NEWEST)?.root.join("bin");
-        command.env("PATH", with_path(&[bin], &[]));
-    }
-    Ok(command)
-}
-
-/// The search path with folders before and after it.
-fn with_path(before: &[PathBuf], after: &[PathBuf]) -> std::ffi::OsString {
     let now = std::env::var_os("PATH").unwrap_or_default();
-    let now: Vec<PathBuf> = std::env::split_paths(&now).collect();
-    let all = before.iter().chain(&now).chain(after);
-    // Only a folder with a colon in its name cannot be joined.
-    std::env::join_paths(all).unwrap_or_default()
+    let mut path: Vec<PathBuf> = std::env::split_paths(&now).collect();
+    if !on_path("go") {
+        path.insert(0, toolchains::get(toolchains::NEWEST)?.root.join("bin"));
+    }
+    let bin = tools::bin()?;
+    if let Some(home) = bin.parent() {
+        command.env("COVTAP_TEST_VENV", home);
+    }
+    path.push(bin);
+    Ok(command.env("PATH", std::env::join_paths(path).about("the search path")?))
 }
 
 /// Adds a rustup component; where there is no rustup, cargo's own message follows.
