@@ -285,7 +285,15 @@ pub fn add_bytes(
                 "{refused} of {} functions are left out",
                 functions + refused
             );
-            Some(located(path, damage, effect))
+            // A warning: Go up to 1.24 writes such itself, and its tool passes over them too.
+            let problem = Problem {
+                severity: Severity::Warning,
+                ..located(path, damage, effect)
+            };
+            Some(problem.hint(
+                "with -coverpkg=all, code that runs before its package is initialised counts under \
+                 a wrong package",
+            ))
         }
         (None, None) => None,
     }

@@ -221,7 +221,9 @@ fn a_damaged_package_is_left_out_alone() {
         &samples::counters(meta.hash, Flavor::Uleb, &functions),
     );
     assert_eq!(counters.get(0, 2), Some(&[1; 12][..]));
-    assert_eq!(problem.unwrap().effect, "1 of 4 functions are left out");
+    let problem = problem.unwrap();
+    assert_eq!(problem.effect, "1 of 4 functions are left out");
+    assert_eq!(problem.severity, Severity::Warning);
 }
 
 /// Changes one number of the sample's meta-data and returns what is said about it.
