@@ -1,0 +1,224 @@
+//! Coverage files to the run's folder, and from there to a coverage document.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use covtap_model::counter::ModePolicy;
+use covtap_model::coverage::Coverage;
+use covtap_model::problem::{Problem, Severity};
+use covtap_profile::go::accumulate::Counters;
+use covtap_profile::go::counters::{CounterFile as Parsed, Flavor};
+use covtap_profile::go::counters_writer::CounterWriter;
+use covtap_profile::go::directory::{CounterFileName, Pod, Scan, scan};
+use covtap_profile::go::document::{self, Options};
+use covtap_profile::go::load::{self, Build};
+use covtap_profile::go::meta::MetaFile;
+
+use crate::store::write_atomically;
+
+/// Lists coverage directories. One that cannot be listed is a problem, not the end.
+#[must_use]
+pub fn files(directories: &[PathBuf]) -> Scan {
+    let mut problems = Vec::new();
+    let readable: Vec<&PathBuf> = directories
+        .iter()
+        .filter(|directory| match fs::read_dir(directory) {
+            Ok(_) => true,
+            Err(error) => {
+                problems.push(
+                    Problem::new(
+                        Severity::Error,
+                        directory,
+                        "a coverage directory that can be listed",
+                        error.to_string(),
+                        "nothing of it is collected",
+                    )
+                    .hint("is it the directory that the service wrote to?"),
+                );
+                false
+            }
+        })
+        .collect();
+    let mut found = scan(&readable).unwrap_or_else(|error| {
+        problems.push(Problem::new(
+            Severity::Error,
+            &error.path,
+            "a coverage directory that can be listed",
+            error.source.to_string(),
+            "nothing is collected",
+        ));
+        Scan::default()
+    });
+    found.problems.splice(0..0, problems);
+    found
+}
+
+/// The program that wrote a counter file, as it was called (`argv[0]`).
+#[must_use]
+pub fn program(file: &Path) -> Option<String> {
+    let bytes = fs::read(file).ok()?;
+    let segment = Parsed::parse(&bytes).ok()?.first_segment().ok()?;
+    let name = segment.argument("argv0")?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Puts the last state of one life into `raw/<build>/`: its build's meta-data and one counter file.
+///
+/// Several counter files of one life are snapshots: the last one counts, unless a counter went
+/// backwards in between. Then the process cleared its counters, and the files are added up.
+///
+/// Returns what a person should know about it.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn place(raw: &Path, pod: &Pod, files: &[CounterFileName]) -> io::Result<Vec<Problem>> {
+    let Some(last) = files.last() else {
+        return Ok(Vec::new());
+    };
+    let directory = raw.join(&pod.tag);
+    fs::create_dir_all(&directory)?;
+    let meta = directory.join(format!("covmeta.{}", pod.tag));
+    if !meta.exists() {
+        link(&pod.meta, &meta)?;
+    }
+    let target = free_name(&directory, pod, last);
+    if files.len() == 1 {
+        link(&last.path, &target)?;
+        return Ok(Vec::new());
+    }
+    // What cannot be read is said when the document is made of the same files.
+    let (Some(build), _) = load::open(pod) else {
+        link(&last.path, &target)?;
+        return Ok(Vec::new());
+    };
+    let states: Vec<Counters> = files
+        .iter()
+        .map(|file| build.counters(std::slice::from_ref(file)).0)
+        .collect();
+    let cleared = states
+        .windows(2)
+        .any(|pair| backwards(&build.meta, &pair[0], &pair[1]));
+    let note = |found: String, effect: &str| {
+        Problem::new(
+            Severity::Note,
+            &last.path,
+            "one counter file of the process",
+            found,
+            effect,
+        )
+    };
+    if cleared {
+        let bytes = write(&build, &build.counters(files).0, &last.path);
+        write_atomically(&target, &bytes).map_err(io::Error::other)?;
+        return Ok(vec![note(
+            format!("{} and counters that went backwards", files.len()),
+            "it clears its counters: the files are added up",
+        )]);
+    }
+    link(&last.path, &target)?;
+    Ok(vec![note(
+        files.len().to_string(),
+        "the last one counts; should the process have cleared its counters, counts are too low",
+    )])
+}
+
+/// The name of a life's counter file in `raw/`; two lives may have written one each under the same
+/// name in different directories.
+fn free_name(directory: &Path, pod: &Pod, file: &CounterFileName) -> PathBuf {
+    (file.nanoseconds..)
+        .map(|time| directory.join(format!("covcounters.{}.{}.{time}", pod.tag, file.pid)))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| directory.join("covcounters"))
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    // Another file system, or one without hard links.
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()))
+}
+
+/// Whether a counter of `later` is below its value in `earlier`.
+fn backwards(meta: &MetaFile, earlier: &Counters, later: &Counters) -> bool {
+    functions(meta).any(|(package, function)| {
+        let Some(before) = earlier.get(package, function) else {
+            return false;
+        };
+        match later.get(package, function) {
+            Some(after) => before.iter().zip(after).any(|(b, a)| a < b),
+            None => before.iter().any(|b| *b > 0),
+        }
+    })
+}
+
+fn functions(meta: &MetaFile) -> impl Iterator<Item = (usize, usize)> {
+    meta.packages
+        .iter()
+        .enumerate()
+        .flat_map(|(number, package)| {
+            let count = package.as_ref().map_or(0, |p| p.function_count());
+            (0..count).map(move |function| (number, function))
+        })
+}
+
+/// A counter file of these sums, with the program's arguments left out.
+fn write(build: &Build, sums: &Counters, like: &Path) -> Vec<u8> {
+    let mut writer = CounterWriter::new(build.meta.hash, Flavor::Uleb);
+    let argv0 = program(like).unwrap_or_default();
+    let arguments = [("argc", "1".to_owned()), ("argv0", argv0)];
+    writer.segment(
+        &arguments
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.into_bytes()))
+            .collect(),
+    );
+    for (package, function) in functions(&build.meta) {
+        if let Some(counts) = sums.get(package, function) {
+            // Both numbers come from 32-bit fields of the meta-data file.
+            writer.function(package as u32, function as u32, counts);
+        }
+    }
+    writer.finish()
+}
+
+/// Makes the coverage document of `raw/`; `None` when nothing in it has counters.
+#[must_use]
+pub fn document(raw: &Path, generator: &str) -> (Option<Coverage>, Vec<Problem>) {
+    let builds: Vec<PathBuf> = match fs::read_dir(raw) {
+        Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
+        Err(_) => Vec::new(),
+    };
+    let found = files(&builds);
+    let (coverage, mut problems) = document_of(&found.pods, generator);
+    problems.splice(0..0, found.problems);
+    (coverage, problems)
+}
+
+/// Makes the coverage document of pods, by the design's rules. Builds of different modes are put
+/// together and the problem list says so.
+#[must_use]
+pub fn document_of(pods: &[Pod], generator: &str) -> (Option<Coverage>, Vec<Problem>) {
+    let options = |modes| Options {
+        modes,
+        prefer: None,
+    };
+    match document::of_pods(pods, generator, options(ModePolicy::Strict)) {
+        Ok(both) => both,
+        Err(clash) => {
+            let relaxed = document::of_pods(pods, generator, options(ModePolicy::Relaxed));
+            // Relaxed never clashes; an empty answer would still be an honest one.
+            let (coverage, mut problems) = relaxed.unwrap_or_default();
+            let file = pods.first().map(|p| p.meta.clone()).unwrap_or_default();
+            problems.push(
+                Problem::new(
+                    Severity::Warning,
+                    file,
+                    "builds of one -covermode",
+                    format!("{} and {}", clash.first, clash.second),
+                    "they are put together: what ran is exact, how often is not",
+                )
+                .hint("build all services with the same -covermode"),
+            );
+            (coverage, problems)
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! `covtap run`: [`run`] reads as the list of what it does.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use covtap_model::coverage::Coverage;
+use covtap_model::exit::Exit;
+use covtap_model::ledger::{Ledger, Outcome, Target};
+use covtap_model::problem::{Problem, Severity};
+use covtap_model::run::{self, Run};
+use covtap_profile::go::directory::Scan;
+use covtap_report::exclude::Exclusions;
+use covtap_report::format::{self, Format};
+use rustix::process::Signal;
+
+use crate::attribute::{self, Attribution};
+use crate::clock::Moment;
+use crate::collect;
+use crate::command::{self, Running};
+use crate::life::{Life, Status};
+use crate::refine;
+use crate::rows::{self, Expectation, Observed, Row};
+use crate::signals::{Request, Signals};
+use crate::store::{Folder, Store, StoreError};
+use crate::terminal;
+use crate::watch::{Seen, Watcher};
+
+/// What to run, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// CMD and its arguments.
+    pub command: Vec<OsString>,
+    /// Whether `run.json` keeps CMD's arguments, which may hold secrets.
+    pub keep_args: bool,
+    /// Coverage directories that are read too.
+    pub files: Vec<PathBuf>,
+    /// What is expected.
+    pub expectation: Expectation,
+    /// How long descendants may take to end by themselves, and again after SIGTERM.
+    pub grace: Duration,
+    /// No SIGTERM for what still runs.
+    pub leave_running: bool,
+    /// An incomplete run exits with 0.
+    pub allow_incomplete: bool,
+    /// Where the repository's files are looked for.
+    pub repository: PathBuf,
+    /// What is not counted.
+    pub exclude: Exclusions,
+    /// Reports that the run's folder gets.
+    pub formats: Vec<Format>,
+    /// Name and version of this program, for documents.
+    pub generator: String,
+    /// Version of this program.
+    pub version: String,
+}
+
+/// What happens, for whoever shows it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The folder is made and CMD starts.
+    Started {
+        /// The run's folder.
+        folder: &'a Folder,
+    },
+    /// CMD has ended.
+    CommandEnded(Status),
+    /// Descendants of CMD still run and have this long to end by themselves.
+    Waiting {
+        /// Their names and process ids.
+        processes: Vec<(String, u32)>,
+        /// The time left.
+        left: Duration,
+        /// Whether they have been asked to end.
+        asked: bool,
+    },
+    /// They are asked to end now.
+    Terminating {
+        /// Their names and process ids.
+        processes: Vec<(String, u32)>,
+    },
+    /// Counter files are being read.
+    Collecting {
+        /// How many.
+        files: usize,
+    },
+}
+
+/// Shows what happens.
+pub trait Observer {
+    /// Something happened.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its folder.
+    pub folder: Folder,
+    /// How CMD ended.
+    pub status: Status,
+    /// What was expected and what came.
+    pub ledger: Ledger,
+    /// The coverage document, when anything was collected.
+    pub coverage: Option<Coverage>,
+    /// What the ledger says.
+    pub verdict: Exit,
+    /// What `covtap run` exits with.
+    pub exit_code: u8,
+    /// How many process lives were seen.
+    pub seen: usize,
+}
+
+/// Why a run could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// CMD could not be started.
+    #[error("cannot start {}", command.to_string_lossy())]
+    Start {
+        /// Its first word.
+        command: OsString,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refused something that should always work.
+    #[error("cannot {what}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl SessionError {
+    /// The next step for a person.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Start { command, source } => Some(match source.kind() {
+                io::ErrorKind::NotFound if command.to_string_lossy().contains(' ') => {
+                    "it is one word here; a shell line needs `sh -c '…'`".into()
+                }
+                io::ErrorKind::NotFound => "is it installed, and on PATH?".into(),
+                io::ErrorKind::PermissionDenied => "is it executable?".into(),
+                _ => return None,
+            }),
+            Self::System { .. } => None,
+        }
+    }
+}
+
+/// Runs a command, collects the coverage of what it started, and says whether that is all.
+///
+/// # Errors
+/// [`SessionError`]: the run could not be made or CMD not be started, or what came could not be
+/// stored. What the ledger has to say is no error.
+pub fn run(
+    store: &Store,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Finished, SessionError> {
+    let began = Moment::now();
+    let folder = store.create(began)?;
+    let mut record = record(&folder, options, began);
+    folder.write("run.json", &record)?;
+    observer.event(&Event::Started { folder: &folder });
+
+    let signals = Signals::take().map_err(system("take signals"))?;
+    let screen = terminal::remember();
+    let mut watcher = Watcher::start(options.repository.clone());
+    let mut command = match command::start(&options.command, &folder.raw_files()) {
+        Ok(running) => running,
+        Err(source) => {
+            folder.discard();
+            let command = options.command.first().cloned().unwrap_or_default();
+            return Err(SessionError::Start { command, source });
+        }
+    };
+    let status = wait_for_command(&signals, &mut command, &mut watcher)?;
+    screen.restore();
+    observer.event(&Event::CommandEnded(status));
+    let_descendants_end(&signals, &mut command, &mut watcher, options, observer)?;
+    let seen = watcher.finish();
+
+    let found = find_files(&folder, options);
+    observer.event(&Event::Collecting {
+        files: found.scan.pods.iter().map(|p| p.counters.len()).sum(),
+    });
+    let (mut rows, mut ledger) = account(&seen, &found, options, began);
+    let problems = keep_last_states(&folder, &found, &mut rows)?;
+    ledger.problems.extend(problems);
+    ledger.targets = rows.into_iter().map(|row| row.target).collect();
+    let coverage = make_document(&folder, options, &mut ledger);
+    let verdict = ledger.verdict();
+    let exit_code = exit_code(status, verdict, options.allow_incomplete);
+
+    write_reports(&folder, options, coverage.as_ref(), &mut ledger)?;
+    folder.write("ledger.json", &ledger)?;
+    record.ended = Some(Moment::now().rfc3339());
+    record.command_status = Some(status.to_string());
+    record.exit_code = Some(exit_code);
+    folder.write("run.json", &record)?;
+    store.set_latest(folder.id())?;
+    Ok(Finished {
+        folder,
+        status,
+        ledger,
+        coverage,
+        verdict,
+        exit_code,
+        seen: seen.lives.len(),
+    })
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> SessionError {
+    move |source| SessionError::System { what, source }
+}
+
+fn record(folder: &Folder, options: &Options, began: Moment) -> Run {
+    let kept = if options.keep_args {
+        options.command.len()
+    } else {
+        1
+    };
+    let words = options.command.iter().take(kept);
+    Run {
+        schema: run::SCHEMA.into(),
+        id: folder.id().into(),
+        covtap: options.version.clone(),
+        command: words.map(|w| w.to_string_lossy().into_owned()).collect(),
+        started: began.rfc3339(),
+        ended: None,
+        command_status: None,
+        exit_code: None,
+    }
+}
+
+/// Watches until CMD has ended. Signals to covtap reach CMD once: what the terminal sent, it has.
+fn wait_for_command(
+    signals: &Signals,
+    command: &mut Running,
+    watcher: &mut Watcher,
+) -> Result<Status, SessionError> {
+    let mut interrupts = 0;
+    loop {
+        watcher.look();
+        command.reap(|pid, status| watcher.reaped(pid, status));
+        if let Some(status) = command.status() {
+            return Ok(status);
+        }
+        signals
+            .wait(&watcher.ends(), watcher.interval())
+            .map_err(system("wait for events"))?;
+        signals.child_changed();
+        for request in signals.requests() {
+            pass_on(request, &mut interrupts, command);
+        }
+    }
+}
+
+/// Passes a request on to CMD: politely first; who insists is obeyed.
+fn pass_on(request: Request, interrupts: &mut u32, command: &Running) {
+    if request.signal != Signal::INT {
+        if !request.shared {
+            command.send(request.signal);
+        }
+        return;
+    }
+    *interrupts += 1;
+    match *interrupts {
+        1 if request.shared => {}
+        1 => command.send(Signal::INT),
+        2 => command.send(Signal::TERM),
+        _ => command.send(Signal::KILL),
+    }
+}
+
+/// Gives what CMD left behind time to end, then asks it to, then gives it time again.
+fn let_descendants_end(
+    signals: &Signals,
+    command: &mut Running,
+    watcher: &mut Watcher,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(), SessionError> {
+    if wait_for_descendants(signals, command, watcher, options.grace, false, observer)?
+        || options.leave_running
+    {
+        return Ok(());
+    }
+    observer.event(&Event::Terminating {
+        processes: names(&watcher.running()),
+    });
+    watcher.terminate();
+    wait_for_descendants(signals, command, watcher, options.grace, true, observer)?;
+    Ok(())
+}
+
+/// Waits until nothing runs below covtap (true), the time is over or somebody is impatient (false).
+fn wait_for_descendants(
+    signals: &Signals,
+    command: &mut Running,
+    watcher: &mut Watcher,
+    grace: Duration,
+    asked: bool,
+    observer: &mut dyn Observer,
+) -> Result<bool, SessionError> {
+    let until = Instant::now() + grace;
+    loop {
+        watcher.look();
+        command.reap(|pid, status| watcher.reaped(pid, status));
+        let running = watcher.running();
+        let left = until.saturating_duration_since(Instant::now());
+        if running.is_empty() {
+            return Ok(true);
+        }
+        if left.is_zero() || !signals.requests().is_empty() {
+            return Ok(false);
+        }
+        observer.event(&Event::Waiting {
+            processes: names(&running),
+            left,
+            asked,
+        });
+        signals
+            .wait(&watcher.ends(), watcher.interval().min(left))
+            .map_err(system("wait for events"))?;
+        signals.child_changed();
+    }
+}
+
+fn names(lives: &[&Life]) -> Vec<(String, u32)> {
+    lives.iter().map(|life| (life.name(), life.pid)).collect()
+}
+
+/// The coverage directories of a run and what is in them.
+struct Found {
+    directories: Vec<PathBuf>,
+    scan: Scan,
+}
+
+fn find_files(folder: &Folder, options: &Options) -> Found {
+    let mut directories = vec![folder.raw_files()];
+    directories.extend(options.files.iter().cloned());
+    let scan = collect::files(&directories);
+    Found { directories, scan }
+}
+
+/// Decides for every life what was expected of it and what came.
+fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec<Row>, Ledger) {
+    let attribution = attribute::attribute(&seen.lives, &found.scan.pods, began);
+    let observed = Observed {
+        lives: &seen.lives,
+        modules: &seen.modules,
+        directories: &found.directories,
+        pods: &found.scan.pods,
+        attribution: &attribution,
+        program: collect::program,
+    };
+    let rows = rows::rows(&observed, &options.expectation);
+    let mut ledger = Ledger::new(Watcher::method());
+    ledger.problems.clone_from(&found.scan.problems);
+    ledger.problems.extend(older(&attribution));
+    (rows, ledger)
+}
+
+/// One note for all files that were there before the run.
+fn older(attribution: &Attribution) -> Option<Problem> {
+    let first = attribution.older.first()?;
+    Some(Problem::new(
+        Severity::Note,
+        first.name.path.parent().unwrap_or(&first.name.path),
+        "counter files of this run",
+        format!("{} from before it", attribution.older.len()),
+        "they are left out",
+    ))
+}
+
+/// Keeps one counter file of every life that is merged, by build.
+fn keep_last_states(
+    folder: &Folder,
+    found: &Found,
+    rows: &mut [Row],
+) -> Result<Vec<Problem>, SessionError> {
+    let pods: BTreeMap<&str, _> = found
+        .scan
+        .pods
+        .iter()
+        .map(|p| (p.tag.as_str(), p))
+        .collect();
+    let mut problems = Vec::new();
+    for row in rows.iter_mut() {
+        let names: Vec<_> = row.merge.iter().map(|file| file.name.clone()).collect();
+        let pod = row
+            .merge
+            .last()
+            .and_then(|file| pods.get(file.build.as_str()));
+        let Some(pod) = pod else { continue };
+        let noted = collect::place(&folder.raw(), pod, &names)
+            .map_err(system("store the collected files"))?;
+        problems.extend(noted);
+    }
+    Ok(problems)
+}
+
+/// Makes the coverage document and notes in the ledger whose data could not be read.
+fn make_document(folder: &Folder, options: &Options, ledger: &mut Ledger) -> Option<Coverage> {
+    let (mut coverage, mut problems) = collect::document(&folder.raw(), &options.generator);
+    if let Some(coverage) = &mut coverage {
+        problems.extend(refine::refine(
+            coverage,
+            &options.repository,
+            &options.exclude,
+        ));
+        coverage.problems.splice(0..0, problems.iter().cloned());
+    }
+    for target in &mut ledger.targets {
+        mark_damaged(target, &problems);
+    }
+    ledger.problems.extend(problems);
+    coverage
+}
+
+/// A life whose file (or whose build's meta-data) is damaged has not given its last state.
+fn mark_damaged(target: &mut Target, problems: &[Problem]) {
+    if target.outcome != Outcome::Merged {
+        return;
+    }
+    let meta = target
+        .build
+        .as_ref()
+        .map(|build| format!("covmeta.{build}"));
+    let damage = problems.iter().find(|problem| {
+        let name = attribute::file_name(&problem.file);
+        problem.severity == Severity::Error
+            && (target.files.last() == Some(&name) || meta.as_ref() == Some(&name))
+    });
+    if let Some(problem) = damage {
+        target.outcome = Outcome::Partial {
+            because: problem.to_string(),
+        };
+    }
+}
+
+fn exit_code(status: Status, verdict: Exit, allow_incomplete: bool) -> u8 {
+    match (status.code(), verdict) {
+        (0, Exit::Incomplete) if allow_incomplete => Exit::Success.code(),
+        (0, verdict) => verdict.code(),
+        (code, _) => code,
+    }
+}
+
+fn write_reports(
+    folder: &Folder,
+    options: &Options,
+    coverage: Option<&Coverage>,
+    ledger: &mut Ledger,
+) -> Result<(), SessionError> {
+    let Some(coverage) = coverage else {
+        return Ok(());
+    };
+    let document = Format::Json.to_bytes(coverage, &format::Options::default());
+    crate::store::write_atomically(&folder.path().join("coverage.json"), &document)?;
+    let written = format::write_files(
+        coverage,
+        &options.formats,
+        &folder.report(),
+        &format::Options::default(),
+    );
+    for error in written.failed {
+        ledger.problems.push(Problem::new(
+            Severity::Warning,
+            &error.path,
+            "a place for a report",
+            error.source.to_string(),
+            "the report is not written; `covtap report` can make it again",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_own_code_comes_first() {
+        assert_eq!(exit_code(Status::Exit(7), Exit::Nothing, false), 7);
+        assert_eq!(exit_code(Status::Signal(2), Exit::Success, false), 130);
+        assert_eq!(exit_code(Status::Exit(0), Exit::Nothing, true), 3);
+        assert_eq!(exit_code(Status::Exit(0), Exit::Incomplete, false), 4);
+        assert_eq!(exit_code(Status::Exit(0), Exit::Incomplete, true), 0);
+        assert_eq!(exit_code(Status::Exit(0), Exit::Success, false), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! Looks at executables in a thread of its own: a large one takes longer than a walk of the tree.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use covtap_profile::go::executable;
+
+use crate::life::Inspection;
+use crate::repository;
+
+/// The identity of a file and its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileKey {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl FileKey {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            size: metadata.size(),
+        }
+    }
+}
+
+/// Every executable that was seen, looked at once.
+pub(super) struct Inspector {
+    known: HashMap<FileKey, Inspection>,
+    requests: Option<Sender<(FileKey, File)>>,
+    answers: Receiver<(FileKey, Inspection)>,
+    modules: Receiver<BTreeSet<String>>,
+}
+
+impl Inspector {
+    pub(super) fn start(repository: PathBuf) -> Self {
+        let (requests, inbox) = channel::<(FileKey, File)>();
+        let (outbox, answers) = channel();
+        thread::spawn(move || {
+            for (key, file) in inbox {
+                let inspection = match executable::inspect(&file) {
+                    Ok(found) => Inspection::Elf(found),
+                    Err(error) => Inspection::Failed(error.to_string()),
+                };
+                if outbox.send((key, inspection)).is_err() {
+                    break;
+                }
+            }
+        });
+        let (found, modules) = channel();
+        thread::spawn(move || {
+            // Nobody waits for it when the run has failed already.
+            let _ = found.send(repository::go_modules(&repository));
+        });
+        Self {
+            known: HashMap::new(),
+            requests: Some(requests),
+            answers,
+            modules,
+        }
+    }
+
+    /// What is known of a file; looks at it when it is new. `open` is called then, and at once: the
+    /// file may be deleted in a moment.
+    pub(super) fn want(&mut self, key: FileKey, open: impl FnOnce() -> std::io::Result<File>) {
+        if self.known.contains_key(&key) {
+            return;
+        }
+        let inspection = match open() {
+            Ok(file) => {
+                if let Some(requests) = &self.requests {
+                    // The thread ends only when this sender is gone.
+                    let _ = requests.send((key, file));
+                }
+                Inspection::Pending
+            }
+            Err(error) => Inspection::Failed(format!("cannot open it: {error}")),
+        };
+        self.known.insert(key, inspection);
+    }
+
+    /// Takes the answers that are there. Returns whether any came.
+    pub(super) fn take(&mut self) -> bool {
+        let before = self.known.len();
+        let mut any = false;
+        while let Ok((key, inspection)) = self.answers.try_recv() {
+            self.known.insert(key, inspection);
+            any = true;
+        }
+        debug_assert_eq!(before, self.known.len(), "answers are for requests");
+        any
+    }
+
+    pub(super) fn get(&self, key: FileKey) -> Option<&Inspection> {
+        self.known.get(&key)
+    }
+
+    /// Waits for all answers and for the repository's modules.
+    pub(super) fn finish(mut self) -> (HashMap<FileKey, Inspection>, BTreeSet<String>) {
+        self.requests = None;
+        for (key, inspection) in &self.answers {
+            self.known.insert(key, inspection);
+        }
+        (self.known, self.modules.recv().unwrap_or_default())
+    }
+}

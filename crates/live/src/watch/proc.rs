@@ -1,0 +1,219 @@
+//! Reads of `/proc` that the watcher needs, no more. See proc(5).
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::clock::Moment;
+use crate::life::CoverageDirectory;
+
+/// Ticks of `/proc/PID/stat` in a second: a constant of the Linux user interface (`USER_HZ`).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// The fields of `/proc/PID/stat` that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) parent: u32,
+    pub(super) threads: u64,
+    pub(super) start_ticks: u64,
+    /// Address of the stack's bottom: random in every exec, the same in a fork. 0 when it is hidden.
+    pub(super) stack: u64,
+    /// As `wait` gives it; shown of a zombie, to those who may trace it.
+    pub(super) exit_code: i32,
+}
+
+impl Stat {
+    /// Whether the process has ended and waits to be reaped. (A zombie leader with other threads is
+    /// a process that goes on.)
+    pub(super) fn ended(&self) -> bool {
+        matches!(self.state, b'X') || (self.state == b'Z' && self.threads <= 1)
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        // The name may hold spaces and parentheses; the last parenthesis ends it.
+        let rest = text.get(text.rfind(')')? + 1..)?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // proc(5) counts from 1 and the state is field 3.
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            state: *field(3)?.as_bytes().first()?,
+            parent: field(4)?.parse().ok()?,
+            threads: field(20)?.parse().ok()?,
+            start_ticks: field(22)?.parse().ok()?,
+            stack: field(28)?.parse().ok()?,
+            exit_code: field(52).and_then(|f| f.parse().ok()).unwrap_or(0),
+        })
+    }
+}
+
+pub(super) fn stat(pid: u32) -> Option<Stat> {
+    // A name may be any bytes.
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    Stat::parse(&String::from_utf8_lossy(&bytes))
+}
+
+/// Whether the kernel lists children (`CONFIG_PROC_CHILDREN`).
+pub(super) fn lists_children() -> bool {
+    Path::new("/proc/thread-self/children").exists()
+}
+
+/// The children of all threads of `pid`, added to `into`.
+pub(super) fn children(pid: u32, into: &mut Vec<u32>) {
+    // A process that is gone has no children: they have a new parent.
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return;
+    };
+    for thread in threads.flatten() {
+        if let Ok(text) = fs::read_to_string(thread.path().join("children")) {
+            into.extend(
+                text.split_ascii_whitespace()
+                    .filter_map(|p| p.parse::<u32>().ok()),
+            );
+        }
+    }
+}
+
+/// All processes with their parents, where the kernel lists no children.
+pub(super) fn parents() -> Vec<(u32, u32)> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?.parent)))
+        .collect()
+}
+
+/// The metadata of the file that `pid` executes.
+pub(super) fn executable(pid: u32) -> Option<fs::Metadata> {
+    fs::metadata(format!("/proc/{pid}/exe")).ok()
+}
+
+pub(super) fn open_executable(pid: u32) -> io::Result<fs::File> {
+    fs::File::open(format!("/proc/{pid}/exe"))
+}
+
+pub(super) fn executable_path(pid: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_else(|_| PathBuf::from("?"))
+}
+
+/// The process id that `pid` itself sees.
+pub(super) fn inner_pid(pid: u32) -> u32 {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .ok()
+        .and_then(|status| innermost(&status))
+        .unwrap_or(pid)
+}
+
+fn innermost(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|l| l.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
+/// `GOCOVERDIR` in the environment that `pid` was started with. No other variable is looked at.
+pub(super) fn coverage_directory(pid: u32) -> CoverageDirectory {
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
+        return CoverageDirectory::Unknown;
+    };
+    match gocoverdir(&environment) {
+        // A process always has some environment; a kernel thread or one in the middle of exec
+        // shows none.
+        None if environment.is_empty() => CoverageDirectory::Unknown,
+        None => CoverageDirectory::Unset,
+        Some(path) if path.is_absolute() => CoverageDirectory::Set(path.to_path_buf()),
+        Some(path) => CoverageDirectory::Set(
+            fs::read_link(format!("/proc/{pid}/cwd"))
+                .map_or_else(|_| path.into(), |c| c.join(path)),
+        ),
+    }
+}
+
+fn gocoverdir(environment: &[u8]) -> Option<&Path> {
+    environment
+        .split(|b| *b == 0)
+        .find_map(|v| v.strip_prefix(b"GOCOVERDIR="))
+        .filter(|v| !v.is_empty())
+        .map(|v| Path::new(OsStr::from_bytes(v)))
+}
+
+/// When the machine was started.
+pub(super) fn boot() -> Moment {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds: f64 = uptime
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(0.0);
+    Moment(Moment::now().0 - (seconds * 1e9) as i128)
+}
+
+/// The moment of a process's start.
+pub(super) fn started(boot: Moment, ticks: u64) -> Moment {
+    Moment(boot.0 + i128::from(ticks) * i128::from(1_000_000_000 / TICKS_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_does_not_shift_the_fields() {
+        let line = "7 (a) Z 1 (b) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 5 0 4242 1 2 3 \
+                    18446744073709551615 1 1 140737488350000 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 \
+                    0 0 0 0 0 0 0 9\n";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!(
+            stat,
+            Stat {
+                state: b'S',
+                parent: 3,
+                threads: 5,
+                start_ticks: 4242,
+                stack: 140_737_488_350_000,
+                exit_code: 9,
+            }
+        );
+        assert!(!stat.ended());
+        assert_eq!(Stat::parse("7 (a"), None);
+        assert_eq!(Stat::parse("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_zombie_leader_with_threads_goes_on() {
+        let own = stat(std::process::id()).unwrap();
+        let zombie = |threads| Stat {
+            state: b'Z',
+            threads,
+            ..own
+        };
+        assert!(zombie(1).ended() && !zombie(2).ended() && !own.ended());
+    }
+
+    #[test]
+    fn only_gocoverdir_is_read() {
+        assert_eq!(
+            gocoverdir(b"A=1\0GOCOVERDIR=/c\0B=2\0"),
+            Some(Path::new("/c"))
+        );
+        assert_eq!(gocoverdir(b"XGOCOVERDIR=/c\0GOCOVERDIR=\0"), None);
+        assert_eq!(gocoverdir(b""), None);
+    }
+
+    #[test]
+    fn the_innermost_pid_is_the_last() {
+        assert_eq!(innermost("Name:\ta\nNSpid:\t812\t7\t1\n"), Some(1));
+        assert_eq!(innermost("Name:\ta\n"), None);
+    }
+
+    #[test]
+    fn this_process_started_before_now() {
+        let own = stat(std::process::id()).unwrap();
+        let began = started(boot(), own.start_ticks);
+        assert!(began <= Moment::now().after(20), "{began:?}");
+        assert!(began >= Moment::now().before(3_600_000), "{began:?}");
+    }
+}
