@@ -1,0 +1,370 @@
+//! The arguments, as people see them in `--help`.
+//!
+//! What a flag leaves open comes from its environment variable, then from `covtap.toml`, then from
+//! a default: see [`crate::settings`]. That is why nearly everything is an `Option` here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use covtap_report::format::{By, Format, Sort};
+
+use crate::units::parse_duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  covtap run -- make test-e2e        run the tests, collect what their services covered
+  covtap report --show-missing       the last run again, with the lines that did not run
+  covtap report --format lcov -o lcov.info
+  covtap runs ls
+
+Exit codes:
+  0  done                            3  nothing collected
+  1  done, and the answer is no      4  incomplete: an expected process gave no data
+  2  could not do it                 `run` passes on the code of its command when that is not 0";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  covtap run -- make test-e2e
+  covtap run --require api,worker -- ./e2e.sh
+  covtap run --files ./coverdata -- docker compose run tests
+  covtap run --format cobertura -o cobertura.xml -- go test ./e2e/...
+
+covtap never changes a build: build the services with `go build -cover`. It gives CMD a GOCOVERDIR
+of its own for this run and leaves everything else as it is. Processes that CMD leaves behind get
+the grace period to end, because Go writes its counters when a process ends.
+
+Exits with CMD's code when that is not 0 (128 + N after signal N), else with 0, with 3 when nothing
+was collected, with 4 when an expected process gave no data, and with 2 when CMD could not be
+started.";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  covtap report                                  the last run, as a table
+  covtap report 20261123T1041 --by file          a run, by the beginning of its name
+  covtap report --format lcov,cobertura -o cov/  several files into a directory
+  covtap report ./coverdata                      a GOCOVERDIR, as services wrote it
+  covtap report coverage.json --format markdown";
+
+/// Coverage of services while end-to-end tests exercise them: collected, merged, reported, and
+/// where it is missing, the reason.
+#[derive(Debug, Parser)]
+#[command(name = "covtap", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Colours: on a terminal, always or never (NO_COLOR and CLICOLOR_FORCE are obeyed too)
+    #[arg(long, value_name = "WHEN", env = "COVTAP_COLOR", global = true)]
+    pub(crate) color: Option<Color>,
+    /// Settings file [default: the nearest covtap.toml at or above the working directory]
+    #[arg(long, value_name = "FILE", env = "COVTAP_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where runs lie [default: .covtap beside the nearest covtap.toml, .git, go.work or go.mod]
+    #[arg(long, value_name = "DIR", env = "COVTAP_STORE", global = true)]
+    pub(crate) store: Option<PathBuf>,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command, collect the coverage of the services it starts, report
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Report on a run, on a coverage document or on coverage directories
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(Report),
+    /// List and remove runs
+    Runs(Runs),
+    /// A drop-in for `go tool covdata` that needs no Go
+    #[command(disable_help_flag = true)]
+    Covdata {
+        /// As `go tool covdata` takes them; `covtap covdata help` tells more
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENTS"
+        )]
+        args: Vec<OsString>,
+    },
+    /// Print a script that completes covtap's arguments in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all manual pages into a directory
+    Man {
+        /// Where to write them, one file a command
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+}
+
+/// `covtap run`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Run {
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) collecting: Collecting,
+    #[command(flatten)]
+    pub(crate) reporting: RunReporting,
+}
+
+/// What `covtap run` collects and expects.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Collecting")]
+pub(crate) struct Collecting {
+    /// Read this coverage directory too: one that CMD sets itself, or that a container writes to.
+    /// May be repeated [env: COVTAP_FILES, separated by `:`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<Vec<PathBuf>>,
+    /// Expect data from every process of this name (base name of the executable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "COVTAP_REQUIRE",
+        value_delimiter = ','
+    )]
+    pub(crate) require: Option<Vec<String>>,
+    /// Expect nothing from processes of this name, and do not merge them
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "COVTAP_IGNORE",
+        value_delimiter = ','
+    )]
+    pub(crate) ignore: Option<Vec<String>>,
+    /// Merge test binaries and programs that `go run` built, too
+    #[arg(long, env = "COVTAP_INCLUDE_TEST_BINARIES", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) include_test_binaries: Option<bool>,
+    /// Exit with 0, not 4, when an expected process gave no data
+    #[arg(long, env = "COVTAP_ALLOW_INCOMPLETE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) allow_incomplete: Option<bool>,
+    /// How long processes that CMD leaves behind may take to end, and again after SIGTERM: 10s,
+    /// 500ms, 2m [default: 10s]
+    #[arg(long, value_name = "TIME", env = "COVTAP_GRACE", value_parser = parse_duration)]
+    pub(crate) grace: Option<Duration>,
+    /// Send no SIGTERM to what still runs after the grace period
+    #[arg(long, env = "COVTAP_LEAVE_RUNNING", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) leave_running: Option<bool>,
+    /// Keep CMD's arguments in run.json (they may hold secrets)
+    #[arg(long, env = "COVTAP_KEEP_ARGS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) keep_args: Option<bool>,
+}
+
+/// Reports of `covtap run`.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Reporting")]
+pub(crate) struct RunReporting {
+    /// Reports to make: a list, or repeated [default: all, in the run's folder]
+    #[arg(long, value_name = "FORMAT", env = "COVTAP_FORMAT", value_delimiter = ',',
+          value_parser = formats(), action = ArgAction::Append)]
+    pub(crate) format: Option<Vec<Format>>,
+    /// Write them here as well: a file for one format, a directory for several
+    #[arg(short, long, value_name = "PATH", env = "COVTAP_OUTPUT")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) counting: Counting,
+}
+
+/// `covtap report`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Report {
+    /// A run (its name or the beginning of it), a coverage.json, or coverage directories
+    /// [default: the last run]
+    #[arg(value_name = "SOURCE")]
+    pub(crate) sources: Vec<PathBuf>,
+
+    /// What to make: a list, or repeated [default: text]
+    #[arg(long, value_name = "FORMAT", env = "COVTAP_FORMAT", value_delimiter = ',',
+          value_parser = formats(), action = ArgAction::Append)]
+    pub(crate) format: Option<Vec<Format>>,
+    /// Where to write: a file for one format, a directory for several [default: stdout]
+    #[arg(short, long, value_name = "PATH", env = "COVTAP_OUTPUT")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) table: Table,
+    #[command(flatten)]
+    pub(crate) counting: Counting,
+}
+
+/// How the table looks.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Table")]
+pub(crate) struct Table {
+    /// Show the lines that did not run, file by file
+    #[arg(long, env = "COVTAP_SHOW_MISSING", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) show_missing: Option<bool>,
+    /// Order of the rows [default: name]
+    #[arg(long, value_name = "ORDER", env = "COVTAP_SORT", value_parser = sorts())]
+    pub(crate) sort: Option<Sort>,
+    /// What a row is [default: package]
+    #[arg(long, value_name = "ROW", env = "COVTAP_BY", value_parser = rows())]
+    pub(crate) by: Option<By>,
+}
+
+/// What is counted.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Counting")]
+pub(crate) struct Counting {
+    /// Leave out files that match this glob (paths from the repository's root); may be repeated
+    #[arg(
+        long,
+        value_name = "GLOB",
+        env = "COVTAP_EXCLUDE",
+        value_delimiter = ','
+    )]
+    pub(crate) exclude: Option<Vec<String>>,
+    /// The repository's root [default: the nearest directory with .git, else the project's]
+    #[arg(long, value_name = "DIR", env = "COVTAP_ROOT")]
+    pub(crate) root: Option<PathBuf>,
+}
+
+/// `covtap runs`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Runs {
+    #[command(subcommand)]
+    pub(crate) command: RunsCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, the newest last
+    Ls {
+        /// As a table or as JSON
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: ListFormat,
+    },
+    /// Remove runs
+    #[command(group = clap::ArgGroup::new("which").required(true).args(["runs", "keep", "all"]))]
+    Rm {
+        /// Runs to remove, by name or the beginning of it
+        #[arg(value_name = "RUN")]
+        runs: Vec<String>,
+        /// Remove all but the newest N
+        #[arg(long, value_name = "N")]
+        keep: Option<usize>,
+        /// Remove all
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// How lists are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// A table
+    Text,
+    /// JSON
+    Json,
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|word| word.parse::<Format>())
+}
+
+fn sorts() -> impl TypedValueParser<Value = Sort> {
+    PossibleValuesParser::new(Sort::ALL.map(Sort::name)).try_map(|word| word.parse::<Sort>())
+}
+
+fn rows() -> impl TypedValueParser<Value = By> {
+    PossibleValuesParser::new(By::ALL.map(By::name)).try_map(|word| word.parse::<By>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_flags() {
+        let args =
+            Args::try_parse_from(["covtap", "run", "--grace=1s", "make", "--grace", "x", "-o"])
+                .unwrap();
+        let Command::Run(run) = args.command else {
+            panic!()
+        };
+        assert_eq!(run.command, ["make", "--grace", "x", "-o"]);
+        assert_eq!(run.collecting.grace, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn covdata_gets_its_arguments_raw() {
+        let args =
+            Args::try_parse_from(["covtap", "covdata", "percent", "-i=a,b", "--help"]).unwrap();
+        let Command::Covdata { args } = args.command else {
+            panic!()
+        };
+        assert_eq!(args, ["percent", "-i=a,b", "--help"]);
+    }
+
+    #[test]
+    fn lists_may_be_repeated_or_separated() {
+        let args = Args::try_parse_from([
+            "covtap", "report", "--format", "lcov,go", "--format", "text", "a", "b",
+        ])
+        .unwrap();
+        let Command::Report(report) = args.command else {
+            panic!()
+        };
+        assert_eq!(
+            report.format.unwrap(),
+            [Format::Lcov, Format::Go, Format::Text]
+        );
+        assert_eq!(report.sources.len(), 2);
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        for name in ["run", "report"] {
+            let mut command = Args::command();
+            command.build();
+            let sub = command.find_subcommand(name).unwrap();
+            for arg in sub.get_arguments().filter(|a| !a.is_positional()) {
+                let id = arg.get_id().as_str();
+                if ["help", "version", "files"].contains(&id) {
+                    continue;
+                }
+                let expected = format!("COVTAP_{}", id.to_uppercase());
+                assert_eq!(
+                    arg.get_env().and_then(|e| e.to_str()),
+                    Some(&*expected),
+                    "{name} {id}"
+                );
+            }
+        }
+    }
+}

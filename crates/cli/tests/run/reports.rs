@@ -1,0 +1,154 @@
+//! `covtap report` and `covtap runs` over real runs.
+
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::project::{Project, assert_code, stderr, stdout};
+
+fn with_a_run() -> Option<Project> {
+    let project = Project::new()?;
+    assert_code(&project.script(&[], "./svc quick"), 0);
+    Some(project)
+}
+
+#[test]
+fn the_last_run_is_reported() {
+    let Some(project) = with_a_run() else { return };
+    let output = project.run(&["report", "--show-missing"]);
+    assert_code(&output, 0);
+    assert!(
+        stdout(&output).contains("lib/lib.go"),
+        "{}",
+        stdout(&output)
+    );
+    let id = project
+        .latest()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    for source in [
+        id.as_str(),
+        &id[..10],
+        ".covtap/latest",
+        ".covtap/latest/coverage.json",
+    ] {
+        let again = project.run(&["report", source, "--show-missing"]);
+        assert_code(&again, 0);
+        assert_eq!(stdout(&again), stdout(&output), "{source}");
+    }
+}
+
+#[test]
+fn a_coverage_directory_is_reported() {
+    let Some(project) = with_a_run() else { return };
+    let stored = project.run(&["report", "--format", "go"]);
+    let raw = project.run(&["report", "--format", "go", ".covtap/latest/raw-files"]);
+    assert_code(&raw, 0);
+    assert_eq!(stdout(&raw), stdout(&stored));
+}
+
+#[test]
+fn several_formats_go_into_a_directory() {
+    let Some(project) = with_a_run() else { return };
+    assert_code(
+        &project.run(&["report", "--format", "lcov,cobertura", "-o", "cov/"]),
+        0,
+    );
+    let mut names: Vec<_> = fs::read_dir(project.path().join("cov"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["cobertura.xml", "lcov.info"]);
+    let lcov = fs::read_to_string(project.path().join("cov/lcov.info")).unwrap();
+    assert!(lcov.contains("SF:lib/lib.go"), "{lcov}");
+
+    let output = project.run(&["report", "--format", "lcov,go"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("hint: name a directory with --output DIR"));
+}
+
+#[test]
+fn one_format_goes_into_a_file() {
+    let Some(project) = with_a_run() else { return };
+    assert_code(
+        &project.run(&["report", "--format", "lcov", "-o", "a/b.info"]),
+        0,
+    );
+    assert!(project.path().join("a/b.info").is_file());
+    let flags = ["--format", "badge", "-o", "badge.svg"];
+    assert_code(&project.script(&flags, "./svc quick"), 0);
+    assert!(project.path().join("badge.svg").is_file());
+    let output = project.script(&["-o", "x"], "./svc quick");
+    assert_code(&output, 2);
+    assert!(
+        stderr(&output).contains("hint: add --format FORMAT"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn exclusions_hold() {
+    let Some(project) = with_a_run() else { return };
+    let output = project.run(&["report", "--exclude", "lib/**"]);
+    assert!(
+        !stdout(&output).contains("example.org/shop/lib"),
+        "{}",
+        stdout(&output)
+    );
+    let output = project.run(&["report", "--exclude", "lib/[", ".covtap/latest/raw-files"]);
+    assert_code(&output, 2);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let Some(project) = with_a_run() else { return };
+    let mut child = project
+        .covtap(&["report", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(said, "");
+}
+
+#[test]
+fn runs_are_listed_and_removed() {
+    let Some(project) = with_a_run() else { return };
+    assert_code(&project.script(&[], "./svc quick"), 0);
+    let json = project.run(&["runs", "ls", "--format", "json"]);
+    let runs: serde_json::Value = serde_json::from_str(stdout(&json)).unwrap();
+    assert_eq!(runs.as_array().unwrap().len(), 2);
+    assert_eq!(runs[0]["state"], "complete");
+    assert!(runs[0]["statements"]["total"].as_u64().unwrap() > 0);
+    let table = project.run(&["runs", "ls"]);
+    assert_eq!(stdout(&table).lines().count(), 3, "{}", stdout(&table));
+
+    assert_code(&project.run(&["runs", "rm"]), 2);
+    assert_code(&project.run(&["runs", "rm", "--keep", "1"]), 0);
+    assert!(project.latest().ends_with(runs[1]["id"].as_str().unwrap()));
+    assert_code(
+        &project.run(&["runs", "rm", runs[1]["id"].as_str().unwrap()]),
+        0,
+    );
+    let output = project.run(&["runs", "ls"]);
+    assert_code(&output, 0);
+    assert_eq!(
+        stderr(&output),
+        "no runs yet: `covtap run -- CMD` makes one\n"
+    );
+    assert_eq!(stdout(&output), "");
+}
