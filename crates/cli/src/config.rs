@@ -229,6 +229,13 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_file_is_right_and_has_every_key() {
+        let text = include_str!("../../../docs/covtap.toml");
+        let config = format!("{:?}", parse(Path::new("docs/covtap.toml"), text).unwrap());
+        assert!(!config.contains("None"), "{config}");
+    }
+
+    #[test]
     fn a_whole_file_is_read() {
         let config = parse(
             Path::new("covtap.toml"),
