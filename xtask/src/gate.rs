@@ -18,6 +18,9 @@ use crate::{deps, fixtures, schemas, structure, toolchains, tools};
 /// Lines of a failed stage's log that the terminal sees.
 const TAIL: usize = 150;
 
+/// How long one command of a stage may take.
+const LIMIT: &str = "20m";
+
 /// What test runners counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -452,8 +455,12 @@ impl Log {
         self.say(&format!("$ {}", sh::shown(command)));
         let name = self.path.display();
         let open = || self.file.try_clone().about(&name);
-        command.stdout(open()?).stderr(open()?);
-        let status = command.status().about(sh::shown(command))?;
+        let mut limited = limited(command);
+        limited.stdout(open()?).stderr(open()?);
+        let status = limited.status().about(sh::shown(command))?;
+        if status.code() == Some(124) && on_path("timeout") {
+            fail!("{} was ended after {LIMIT}", sh::shown(command));
+        }
         if !status.success() {
             fail!("{} ended with {status}", sh::shown(command));
         }
@@ -472,6 +479,30 @@ impl Log {
     fn skip(&mut self, why: &str) {
         self.say(&format!("SKIPPED: {why}"));
     }
+}
+
+/// The same command under a limit of time, where there is a `timeout`: a test that hangs is a
+/// failure with a log, not a gate that never ends.
+fn limited(command: &Command) -> Command {
+    let mut words = vec![command.get_program()];
+    words.extend(command.get_args());
+    let mut limited = if on_path("timeout") {
+        let mut limited = cmd("timeout", &["--kill-after=30s", LIMIT]);
+        limited.args(words);
+        limited
+    } else {
+        cmd(words[0], &words[1..])
+    };
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        limited.current_dir(dir);
+    }
+    limited
 }
 
 /// Lines that the terminal sees of a stage that went well.
