@@ -87,7 +87,7 @@ pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies
             .unwrap_or(false),
         repository: place.repository(args.reporting.counting.root.as_ref()),
         exclude: exclusions(&globs(args.reporting.counting.exclude, &place.config), true)?,
-        formats: formats.unwrap_or_else(|| Format::ALL.to_vec()),
+        formats: formats.unwrap_or_else(default_formats),
         generator: GENERATOR.into(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
@@ -142,6 +142,14 @@ pub(crate) fn exclusions(globs: &[String], sources: bool) -> Result<Exclusions, 
         Failure::new(error)
             .hint("globs are those of .gitignore: *.pb.go, internal/gen/**".to_owned())
     })
+}
+
+/// All but JSON: the document lies in the run's folder anyway.
+fn default_formats() -> Vec<Format> {
+    Format::ALL
+        .into_iter()
+        .filter(|f| *f != Format::Json)
+        .collect()
 }
 
 fn unwords<T: Copy>(words: Option<&Vec<Word<T>>>) -> Option<Vec<T>> {

@@ -24,7 +24,7 @@ import (
 )
 
 func ready(pipe string) {
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(250 * time.Millisecond)
 	os.WriteFile(pipe, []byte("ready\n"), 0o600)
 }
 
@@ -46,13 +46,13 @@ func main() {
 		time.Sleep(time.Hour)
 	case "until-eof": // until nobody holds the pipe
 		pipe, _ := os.Open(os.Args[2])
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 		io.ReadAll(pipe)
 	case "panic":
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 		panic("on purpose")
 	case "live":
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 	}
 }
 "#;
@@ -72,7 +72,7 @@ import (
 )
 
 func TestUsed(t *testing.T) {
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(250 * time.Millisecond)
 	if Used() != 1 {
 		t.Fatal(\"not one\")
 	}

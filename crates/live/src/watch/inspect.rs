@@ -15,8 +15,8 @@ use crate::repository;
 /// The identity of a file and its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileKey {
-    pub(super) device: u64,
-    pub(super) inode: u64,
+    device: u64,
+    inode: u64,
     modified: (i64, i64),
     size: u64,
 }
@@ -28,6 +28,16 @@ impl FileKey {
             inode: metadata.ino(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             size: metadata.size(),
+        }
+    }
+
+    /// The key of a file that may not be seen: one of its own for each process.
+    pub(super) fn hidden(pid: u32, start_ticks: u64) -> Self {
+        Self {
+            device: u64::MAX,
+            inode: pid.into(),
+            modified: (0, 0),
+            size: start_ticks,
         }
     }
 }

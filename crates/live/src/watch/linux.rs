@@ -1,6 +1,7 @@
 //! The watcher for Linux: polls `/proc`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,7 +18,9 @@ use crate::life::{CoverageDirectory, End, Inspection, Life, Status};
 
 /// The time between two looks, unless looking is slow.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Looking takes at most one part in so many of the time.
+/// The longest time between two looks.
+const LONGEST: Duration = Duration::from_millis(50);
+/// Looking takes at most one part in so many of the time, as long as [`LONGEST`] allows.
 const SHARE: u32 = 10;
 
 /// Watches the processes below this one.
@@ -30,7 +33,8 @@ pub struct Watcher {
     /// The life that each process is in now: index into `lives`.
     current: BTreeMap<u32, usize>,
     last_look: Moment,
-    cost: Duration,
+    /// What the last looks took. The least of them is the work; the rest is a busy machine.
+    costs: [Duration; 4],
 }
 
 /// A life with what the watcher needs beside.
@@ -63,14 +67,15 @@ impl Watcher {
             lives: Vec::new(),
             current: BTreeMap::new(),
             last_look: Moment::now(),
-            cost: Duration::ZERO,
+            costs: [Duration::ZERO; 4],
         }
     }
 
     /// How long to wait before the next [`Watcher::look`].
     #[must_use]
     pub fn interval(&self) -> Duration {
-        INTERVAL.max(self.cost * SHARE)
+        let cost = self.costs.into_iter().min().unwrap_or_default();
+        (cost * SHARE).clamp(INTERVAL, LONGEST)
     }
 
     /// Looks once: finds new processes, execs and ends.
@@ -91,7 +96,8 @@ impl Watcher {
         if self.inspector.take() {
             self.hold_ends();
         }
-        self.cost = began.elapsed();
+        self.costs.rotate_left(1);
+        self.costs[3] = began.elapsed();
     }
 
     /// All processes below this one.
@@ -121,10 +127,13 @@ impl Watcher {
         if stat.ended() {
             return;
         }
-        let Some(metadata) = proc::executable(pid) else {
-            return;
+        let file = match proc::executable(pid) {
+            Ok(metadata) => FileKey::of(&metadata),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                FileKey::hidden(pid, stat.start_ticks)
+            }
+            Err(_) => return,
         };
-        let file = FileKey::of(&metadata);
         let mut generation = 0;
         let mut began = proc::started(self.boot, stat.start_ticks);
         if let Some(&index) = self.current.get(&pid) {

@@ -89,16 +89,23 @@ pub(super) fn parents() -> Vec<(u32, u32)> {
 }
 
 /// The metadata of the file that `pid` executes.
-pub(super) fn executable(pid: u32) -> Option<fs::Metadata> {
-    fs::metadata(format!("/proc/{pid}/exe")).ok()
+///
+/// # Errors
+/// `PermissionDenied` for a process that is not ours (`sudo`), others for one that is gone.
+pub(super) fn executable(pid: u32) -> io::Result<fs::Metadata> {
+    fs::metadata(format!("/proc/{pid}/exe"))
 }
 
 pub(super) fn open_executable(pid: u32) -> io::Result<fs::File> {
     fs::File::open(format!("/proc/{pid}/exe"))
 }
 
+/// Where the executable lies; its bare name when that may not be seen.
 pub(super) fn executable_path(pid: u32) -> PathBuf {
-    fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_else(|_| PathBuf::from("?"))
+    fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_else(|_| {
+        let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        PathBuf::from(OsStr::from_bytes(name.trim_ascii_end()))
+    })
 }
 
 /// The process id that `pid` itself sees.
@@ -162,10 +169,10 @@ mod tests {
 
     #[test]
     fn a_hostile_name_does_not_shift_the_fields() {
-        let line = "7 (a) Z 1 (b) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 5 0 4242 1 2 3 \
-                    18446744073709551615 1 1 140737488350000 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 \
-                    0 0 0 0 0 0 0 9\n";
-        let stat = Stat::parse(line).unwrap();
+        let start = "7 (a) Z 1 (b) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 5 0 4242 1 2 \
+                     18446744073709551615 1 1 140737488350000";
+        let line = format!("{start}{} 9\n", " 0".repeat(23));
+        let stat = Stat::parse(&line).unwrap();
         assert_eq!(
             stat,
             Stat {
