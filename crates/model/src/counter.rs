@@ -246,6 +246,15 @@ mod tests {
     }
 
     #[test]
+    fn an_overflow_is_remembered() {
+        for (before, now) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut overflow = Overflow(before);
+            overflow |= Overflow(now);
+            assert_eq!(overflow, Overflow(before || now));
+        }
+    }
+
+    #[test]
     fn a_set_is_zero_or_one() {
         assert_eq!(
             merged(&[0, 0, 7], &[0, 9, 0], CounterMode::Set).0,

@@ -290,7 +290,11 @@ fn each_number_of_a_meta_data_file_is_checked() {
             &[200],
             "at byte 102: expected module path: one of 8 strings, found string 200",
         ),
-        (blob + 40, &[0xff; 4], "at byte 130: expected at most"),
+        (
+            blob + 40,
+            &[0xff; 4],
+            "expected 4 bytes of function offsets, found",
+        ),
         (
             blob + 44,
             &[0, 0, 0, 0],
@@ -301,11 +305,7 @@ fn each_number_of_a_meta_data_file_is_checked() {
             &[0xff, 0xff, 0, 0],
             "at byte 134: expected function 0 between byte",
         ),
-        (
-            blob + 56,
-            &[0xff, 0x7f],
-            "expected a string table inside its package, found 16383 strings",
-        ),
+        (blob + 56, &[0xff, 0x7f], "bytes to the end"),
         (size - 14, &[0x7f], "expected at most"),
     ];
     for (at, bytes, expected) in cases {
@@ -370,6 +370,7 @@ fn each_number_of_a_counter_file_is_checked() {
     let functions = vec![(0, 0, vec![1]), (0, 1, vec![1, 2, 3]), (1, 0, vec![4, 5])];
     let good = samples::counters(meta.hash, Flavor::Uleb, &functions);
     let records = good.len() - FOOTER - (4 + 6 + 5);
+    let arguments = 48 + u32::from_le_bytes(good[40..44].try_into().unwrap()) as usize;
     let said = |at: usize, bytes: &[u8]| {
         let mut file = good.clone();
         file[at..at + bytes.len()].copy_from_slice(bytes);
@@ -394,7 +395,17 @@ fn each_number_of_a_counter_file_is_checked() {
         (32, &[9], "expected "),
         (40, &[0xff; 4], "expected 4294967295 bytes of string table"),
         (44, &[0xff; 4], "expected 4294967295 bytes of arguments"),
-        (48, &[0x7f], "expected at most"),
+        (48, &[0x7f], "expected "),
+        (
+            arguments,
+            &[0xff, 0xff, 0xff, 0xff, 0xf],
+            "expected 1 bytes of argument value, found 0 bytes to the end",
+        ),
+        (
+            good.len() - 8,
+            &[2],
+            "expected 1 segments, as there are, found 2",
+        ),
         (
             records,
             &[0],
@@ -499,6 +510,40 @@ fn several_segments_add_up() {
     }
 }
 
+#[test]
+fn one_bad_record_in_a_later_segment_loses_only_itself() {
+    for flavor in FLAVORS {
+        let meta = sample_meta(CounterMode::Count);
+        let mut out = CounterWriter::new(meta.hash, flavor);
+        for _ in 0..3 {
+            out.segment(&Default::default());
+            out.function(7, 0, &[1, 2, 3]);
+            out.function(0, 0, &[1]);
+        }
+        let (counters, problem) = read(&meta, &out.finish());
+        assert_eq!(counters.get(0, 0), Some(&[3][..]), "{flavor:?}");
+        let problem = problem.unwrap();
+        assert_eq!(problem.effect, "3 of 6 functions are left out");
+        assert_eq!(problem.expected, "one of 2 packages");
+    }
+}
+
+#[test]
+fn a_bad_record_in_a_segment_of_another_length_stops_the_reading() {
+    let meta = sample_meta(CounterMode::Count);
+    let good = samples::counters(meta.hash, Flavor::Uleb, &[(7, 0, vec![1]), (0, 0, vec![1])]);
+    for stated in [1u8, 3] {
+        let mut bytes = good.clone();
+        bytes[32] = stated;
+        let (counters, problem) = read(&meta, &bytes);
+        assert_eq!(counters.get(0, 0), None);
+        assert_eq!(
+            problem.unwrap().effect,
+            "the 0 functions before are used, what follows is left out"
+        );
+    }
+}
+
 /// Go's writer states, for a later segment, the functions of all segments so far, and pads to four
 /// bytes of the segment rather than of the file.
 #[test]
@@ -537,6 +582,30 @@ fn sums_stop_at_the_top_and_say_so() {
     let _ = add_bytes(&meta, &mut counters, &bytes, Path::new("f"));
     assert!(counters.overflowed());
     assert_eq!(counters.get(0, 0), Some(&[u32::MAX][..]));
+    // Both had overflowed already, and do so again together.
+    let twice = counters.clone();
+    counters.merge(&twice, meta.mode);
+    assert!(counters.overflowed());
+    assert_eq!(counters.get(0, 0), Some(&[u32::MAX][..]));
+}
+
+#[test]
+fn a_layout_has_a_place_for_every_counter() {
+    let layout = Layout::new(&sample_meta(CounterMode::Set));
+    assert_eq!((layout.functions(), layout.counters()), (4, 18));
+}
+
+#[test]
+fn a_missing_footer_is_where_it_should_be() {
+    let meta = sample_meta(CounterMode::Set);
+    let good = samples::counters(meta.hash, Flavor::Uleb, &[(0, 0, vec![1])]);
+    let offset = |change: usize| {
+        let mut file = good.clone();
+        file[good.len() - change] ^= 1;
+        read(&meta, &file).1.unwrap().offset.unwrap()
+    };
+    assert_eq!(offset(FOOTER), (good.len() - FOOTER) as u64);
+    assert_eq!(offset(8), (good.len() - 8) as u64);
 }
 
 #[test]
@@ -692,7 +761,10 @@ fn builds_of_two_modes_clash_in_a_profile_only() {
 #[test]
 fn merge_and_intersect_over_several_builds() {
     let run = |p, f, c: &[u32]| vec![(p, f, c.to_vec())];
-    let a = Directory::new(CounterMode::Count, &[run(0, 1, &[1, 0, 2])]);
+    let a = Directory::new(
+        CounterMode::Count,
+        &[run(0, 1, &[1, 0, 2]), run(0, 2, &[9; 12])],
+    );
     let b = Directory::new(
         CounterMode::Count,
         &[run(0, 1, &[5, 1, 0]), run(1, 0, &[0, 1])],
@@ -718,17 +790,11 @@ fn merge_and_intersect_over_several_builds() {
             .map(|l| l.rsplit(' ').next().unwrap().to_string())
             .collect();
         // One, Three (in the order of their lines 3, 300, 302 then 70000 comes last), Twelve, lit.
-        [
-            counts[1].clone(),
-            counts[2].clone(),
-            counts[15].clone(),
-            counts[17].clone(),
-        ]
-        .join(" ")
+        [1, 2, 15, 17, 3].map(|i| counts[i].clone()).join(" ")
     };
-    assert_eq!(rewrite(Command::Merge, "m"), "6 2 1 1");
-    assert_eq!(rewrite(Command::Subtract, "s"), "0 2 0 0");
-    assert_eq!(rewrite(Command::Intersect, "i"), "1 0 0 0");
+    assert_eq!(rewrite(Command::Merge, "m"), "6 2 1 1 9");
+    assert_eq!(rewrite(Command::Subtract, "s"), "0 2 0 0 9");
+    assert_eq!(rewrite(Command::Intersect, "i"), "1 0 0 0 0");
 }
 
 #[test]
