@@ -61,7 +61,9 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        bar.set_message(text);
+        if bar.message() != text {
+            bar.set_message(text);
+        }
     }
 
     fn waiting(&mut self, processes: &[(String, u32)], left: Duration, asked: bool) {

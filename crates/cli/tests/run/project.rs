@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/coverage"
 	"syscall"
 	"time"
 
@@ -51,6 +52,13 @@ func main() {
 	case "panic":
 		time.Sleep(250 * time.Millisecond)
 		panic("on purpose")
+	case "snapshots": // writes its counters itself before it writes them at its end
+		coverage.WriteCountersDir(os.Getenv("GOCOVERDIR"))
+		coverage.WriteCountersDir(os.Getenv("GOCOVERDIR"))
+	case "clears": // the same, and begins anew in between
+		coverage.WriteCountersDir(os.Getenv("GOCOVERDIR"))
+		coverage.ClearCounters()
+		lib.Used()
 	case "live":
 		time.Sleep(250 * time.Millisecond)
 	}
@@ -79,7 +87,8 @@ func TestUsed(t *testing.T) {
 }
 ";
 
-/// The module with its binaries, built once for all tests: `svc` with `-cover` and `plain` without.
+/// The module with its binaries, built once for all tests: `svc` with coverage, whose counters it may
+/// clear (that needs mode atomic), and `plain` without.
 fn module() -> Option<&'static Path> {
     static MODULE: OnceLock<Option<PathBuf>> = OnceLock::new();
     MODULE.get_or_init(build).as_deref()
@@ -104,7 +113,7 @@ fn build() -> Option<PathBuf> {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    for (flag, name) in [("-cover", "svc"), ("-cover=false", "plain")] {
+    for (flag, name) in [("-covermode=atomic", "svc"), ("-cover=false", "plain")] {
         let status = Command::new("go")
             .args(["build", flag, "-o", name, "./cmd/svc"])
             .current_dir(&dir)

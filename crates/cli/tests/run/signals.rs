@@ -1,8 +1,12 @@
 //! Signals to covtap: CMD ends politely, and what came is collected.
 
-use std::process::Child;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::project::{Project, assert_code, because, stdout};
 
@@ -104,5 +108,76 @@ fn a_run_that_was_cut_short_is_listed_as_that() {
             .unwrap()
             .count(),
         0
+    );
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_reaches_the_command_once_and_the_terminal_is_as_before() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    let mut terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let screen = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap()
+    };
+    let held = screen();
+    assert!(
+        tcgetattr(&held)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    );
+
+    let pipe = project.path().join("ready");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let script = "trap 'echo once >> interrupts' INT; stty -echo; ./svc serve ready; exit 0";
+    let covtap = project.covtap(&["run", "--", "sh", "-c", script]);
+    // A session with this terminal, as a window of a desktop has.
+    let mut command = Command::new("setsid");
+    command
+        .args(["--ctty", "--wait"])
+        .arg(covtap.get_program())
+        .args(covtap.get_args());
+    command.current_dir(project.path()).env_remove("TERM");
+    command.stdin(screen()).stdout(screen()).stderr(screen());
+    let mut child = command.spawn().unwrap();
+    // The streams stay open in `command` until then.
+    drop(command);
+    let mut said = String::new();
+    File::open(&pipe)
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(
+        !tcgetattr(&held)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    );
+    terminal.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(
+        fs::read_to_string(project.path().join("interrupts")).unwrap(),
+        "once\n"
+    );
+    assert_eq!(because(&project.only_row()), "merged");
+    assert!(
+        tcgetattr(&held)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
     );
 }

@@ -69,6 +69,27 @@ fn what_is_stored_is_what_go_reads() {
 }
 
 #[test]
+fn several_files_of_one_life_are_never_added_to_themselves() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    let used = || {
+        let profile = project.run(&["report", "--format", "go"]);
+        let line = stdout(&profile)
+            .lines()
+            .find(|l| l.contains("lib.go:3."))
+            .unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_code(&project.run(&["run", "./svc", "snapshots"]), 0);
+    assert_eq!(project.only_row().files.len(), 3);
+    assert_eq!(used(), "1", "the last state counts");
+    assert_code(&project.run(&["run", "./svc", "clears"]), 0);
+    assert_eq!(project.only_row().files.len(), 2);
+    assert_eq!(used(), "2", "it began anew: both parts count");
+}
+
+#[test]
 fn the_commands_code_comes_through() {
     let Some(project) = Project::new() else {
         return;
