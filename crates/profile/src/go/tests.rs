@@ -589,6 +589,35 @@ fn sums_stop_at_the_top_and_say_so() {
     assert_eq!(counters.get(0, 0), Some(&[u32::MAX][..]));
 }
 
+/// Counters are added in blocks of eight and one by one; both must know their mode and their top.
+#[test]
+fn blocks_of_eight_add_up_as_single_counters_do() {
+    let patterns: [(u32, u32); 6] = [(0, 0), (0, 5), (7, 0), (1, 1), (200, 100), (u32::MAX, 1)];
+    for flavor in FLAVORS {
+        for (before, now) in patterns {
+            for (mode, expected, overflow) in [
+                (CounterMode::Set, u32::from(before != 0 || now != 0), false),
+                (
+                    CounterMode::Count,
+                    before.saturating_add(now),
+                    before.checked_add(now).is_none(),
+                ),
+            ] {
+                let meta = sample_meta(mode);
+                let write = |n| samples::counters(meta.hash, flavor, &[(0, 2, vec![n; 12])]);
+                let (mut counters, _) = read(&meta, &write(before));
+                assert_eq!(
+                    add_bytes(&meta, &mut counters, &write(now), Path::new("f")),
+                    None
+                );
+                let about = format!("{flavor:?} {mode} {before} {now}");
+                assert_eq!(counters.get(0, 2), Some(&[expected; 12][..]), "{about}");
+                assert_eq!(counters.overflowed(), overflow, "{about}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_layout_has_a_place_for_every_counter() {
     let layout = Layout::new(&sample_meta(CounterMode::Set));
