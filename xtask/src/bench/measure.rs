@@ -22,6 +22,8 @@ pub(crate) const MEASURE: &str = "__measure";
 pub(crate) struct Cost {
     /// From start to end.
     pub(crate) wall: Duration,
+    /// Processor time of all its threads: less moved by what else the machine does.
+    pub(crate) cpu: Duration,
     /// Most memory resident at a time, in bytes.
     pub(crate) peak: u64,
 }
@@ -31,9 +33,10 @@ pub(crate) fn run(program: &Path, args: &[String], stdout: &Path) -> Result<Cost
     let me = std::env::current_exe().about("the path of this program")?;
     let said = sh::quiet(cmd(me, &[MEASURE]).arg(stdout).arg(program).args(args))?;
     let mut numbers = said.split_whitespace().map(str::parse::<u64>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(nanos)), Some(Ok(peak))) => Ok(Cost {
-            wall: Duration::from_nanos(nanos),
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(wall)), Some(Ok(cpu)), Some(Ok(peak))) => Ok(Cost {
+            wall: Duration::from_nanos(wall),
+            cpu: Duration::from_nanos(cpu),
             peak,
         }),
         _ => fail!(
@@ -44,11 +47,17 @@ pub(crate) fn run(program: &Path, args: &[String], stdout: &Path) -> Result<Cost
     }
 }
 
-/// The small process: `__measure STDOUT PROGRAM ARG…` prints nanoseconds and bytes.
+/// The small process: `__measure STDOUT PROGRAM ARG…` prints nanoseconds of wall time, of
+/// processor time, and bytes.
 pub(crate) fn measure_child(args: &[String]) -> ExitCode {
     match measured(args) {
         Ok(cost) => {
-            println!("{} {}", cost.wall.as_nanos(), cost.peak);
+            println!(
+                "{} {} {}",
+                cost.wall.as_nanos(),
+                cost.cpu.as_nanos(),
+                cost.peak
+            );
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -79,6 +88,7 @@ fn measured(args: &[String]) -> Result<Cost> {
     }
     Ok(Cost {
         wall,
+        cpu: used.rusage.utime + used.rusage.stime,
         peak: used.rusage.maxrss,
     })
 }
@@ -87,16 +97,12 @@ fn measured(args: &[String]) -> Result<Cost> {
 pub(crate) fn median(mut costs: Vec<Cost>) -> Cost {
     costs.sort_by_key(|cost| cost.wall);
     let peak = costs.iter().map(|cost| cost.peak).max().unwrap_or(0);
-    costs.get(costs.len() / 2).map_or(
-        Cost {
-            wall: Duration::ZERO,
-            peak,
-        },
-        |middle| Cost {
-            wall: middle.wall,
-            peak,
-        },
-    )
+    let middle = costs.get(costs.len() / 2);
+    Cost {
+        wall: middle.map_or(Duration::ZERO, |cost| cost.wall),
+        cpu: middle.map_or(Duration::ZERO, |cost| cost.cpu),
+        peak,
+    }
 }
 
 /// How long two threads need to read all files of a directory once (the median of five times, after
@@ -108,12 +114,12 @@ pub(crate) fn floor(dir: &Path) -> Result<(Duration, u64)> {
     }
     files.sort();
     let (_, bytes) = read_once(&files)?;
-    let mut costs = Vec::new();
+    let mut times = Vec::new();
     for _ in 0..5 {
-        let (wall, _) = read_once(&files)?;
-        costs.push(Cost { wall, peak: 0 });
+        times.push(read_once(&files)?.0);
     }
-    Ok((median(costs).wall, bytes))
+    times.sort_unstable();
+    Ok((times[2], bytes))
 }
 
 /// Reads the files, every second one in each of two threads.

@@ -56,6 +56,10 @@ impl Row {
         self.go.wall.as_secs_f64() / self.ours.wall.as_secs_f64()
     }
 
+    fn cpu(&self) -> f64 {
+        self.go.cpu.as_secs_f64() / self.ours.cpu.as_secs_f64()
+    }
+
     fn smaller(&self) -> f64 {
         self.go.peak as f64 / self.ours.peak as f64
     }
@@ -83,8 +87,18 @@ pub(crate) fn task(args: &[String]) -> Result {
     println!("go:     {}", toolchain.covdata.display());
     println!("covtap: {}\n", covtap.display());
     println!(
-        "{:<8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7} {:>6}",
-        "command", "files", "floor", "go", "covtap", "faster", "go", "covtap", "smaller", "floors"
+        "{:<8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>7} {:>9} {:>9} {:>7} {:>6}",
+        "command",
+        "files",
+        "floor",
+        "go",
+        "covtap",
+        "faster",
+        "cpu",
+        "go",
+        "covtap",
+        "smaller",
+        "floors"
     );
     let mut rows = Vec::new();
     for &files in &options.files {
@@ -252,13 +266,14 @@ fn print(row: &Row) {
         }
     };
     println!(
-        "{:<8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7} {:>6.1}",
+        "{:<8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>7} {:>9} {:>9} {:>7} {:>6.1}",
         row.command,
         row.files,
         ms(row.floor),
         ms(row.go.wall),
         ms(row.ours.wall),
         ratio(row.faster()),
+        ratio(row.cpu()),
         mb(row.go.peak),
         mb(row.ours.peak),
         ratio(row.smaller()),
