@@ -364,6 +364,9 @@ impl Gate {
                 for line in &lines[lines.len().saturating_sub(TAIL)..] {
                     println!("   {line}");
                 }
+                for line in lines.iter().filter(|line| broke(line)) {
+                    println!("failed: {}", line.trim());
+                }
                 println!("error: {why}\n   whole log: {}", path.display());
                 // A stage that fails without a failed test is a failure all the same.
                 tally.failed = tally.failed.max(1);
@@ -516,6 +519,13 @@ fn matters(line: &str) -> bool {
         || line.starts_with("fixtures of ")
         || line.starts_with("without ")
         || line.contains(" Passed | ")
+}
+
+/// Lines that name a failed test, wherever they stand in the log.
+fn broke(line: &str) -> bool {
+    (line.starts_with("test ") && line.ends_with("... FAILED"))
+        || line.trim_start().starts_with("--- FAIL: ")
+        || line.contains("[FAIL] ")
 }
 
 /// Text without the terminal's colours.
