@@ -5,7 +5,8 @@
 //! * a damaged file or record is left out and the rest is used, where that tool stops;
 //! * `percent` ends every line, also that of a package without statements;
 //! * `subtract` and `intersect` work when several builds are in several directories, where that
-//!   tool ends with `decreasing dir index, internal error`;
+//!   tool ends with `decreasing dir index, internal error`; where its `intersect` depends on the
+//!   order of builds, the result is the same and a warning says so;
 //! * output files appear whole or not at all.
 
 mod dump;

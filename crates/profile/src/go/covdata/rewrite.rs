@@ -59,24 +59,18 @@ pub(super) fn compare(
 ) -> Result<(), Error> {
     let pods = open_pods(pods, problems);
     let mut writer = Writer::new(request)?;
+    let mut intersection = Intersection::default();
     for open in &pods {
         let first_other = open.pod.counters.partition_point(|f| f.origin == 0);
         let (own, others) = open.pod.counters.split_at(first_other);
         let (mut counters, found) = open.build.counters(own);
         problems.extend(found);
-        for origin in 1..request.inputs.len() {
-            let files: Vec<_> = others
-                .iter()
-                .filter(|f| f.origin == origin)
-                .cloned()
-                .collect();
-            if request.command == Command::Subtract {
-                let (other, found) = open.build.counters(&files);
-                problems.extend(found);
-                subtract(open, &mut counters, &other);
-            } else {
-                intersect(open, &mut counters, &files, problems);
-            }
+        if request.command == Command::Subtract {
+            let (other, found) = open.build.counters(others);
+            problems.extend(found);
+            subtract(open, &mut counters, &other);
+        } else {
+            intersection.build(open, &mut counters, problems);
         }
         // As in Go's tool, who wrote the data is not carried over.
         writer.pod(open, &counters, Origin::default())?;
@@ -106,33 +100,85 @@ fn subtract(open: &OpenPod<'_>, counters: &mut Counters, other: &Counters) {
     }
 }
 
-/// Keeps functions that some of `files` have too, and of them the units that ran in each of `files`
-/// that has the function: Go's tool looks at the other directory file by file.
-fn intersect(
+/// `intersect`, build by build, as Go's tool goes through the files.
+///
+/// That tool remembers which directory it is in and does not start over with the next build. So a
+/// build that is in the first directory only keeps all its counters when the build before it ended in
+/// another directory, and loses them all when that ended in the first one. (Where the tool finds
+/// itself further on than the next file is, it ends; here the next build then starts over.)
+#[derive(Default)]
+struct Intersection {
+    directory: Option<usize>,
+}
+
+impl Intersection {
+    fn build(&mut self, open: &OpenPod<'_>, counters: &mut Counters, problems: &mut Vec<Problem>) {
+        let nothing = || Counters::new(open.build.layout.clone());
+        let files = &open.pod.counters;
+        let before = self.directory;
+        // What the directory that is being gone through has; `None` in the first one.
+        let mut there = Some(nothing());
+        for group in files.chunk_by(|a, b| a.origin == b.origin) {
+            let origin = group[0].origin;
+            if self.directory != Some(origin) {
+                self.directory = Some(origin);
+                let left = there.take();
+                if origin > 0 {
+                    if let Some(left) = left {
+                        keep_only(open, counters, &left);
+                    }
+                    there = Some(nothing());
+                }
+            }
+            if let (Some(there), true) = (&mut there, origin > 0) {
+                problems.extend(cover_both(open, counters, group, there));
+            }
+        }
+        if let Some(there) = there {
+            keep_only(open, counters, &there);
+        }
+        let in_first = files.first().is_some_and(|f| f.origin == 0);
+        if in_first && (before == Some(0) || self.directory == Some(0)) {
+            let kept = if before == Some(0) { "none" } else { "all" };
+            problems.push(Problem::new(
+                Severity::Warning,
+                &open.pod.meta,
+                "the builds before it to be in the same directories",
+                "others",
+                format!("{kept} of its counters are kept, as by go tool covdata"),
+            ));
+        }
+    }
+}
+
+/// Clears the units that did not run in each of `files` that has their function (Go's tool looks at a
+/// directory file by file), and marks in `there` the functions that any of them has.
+fn cover_both(
     open: &OpenPod<'_>,
     counters: &mut Counters,
     files: &[CounterFileName],
-    problems: &mut Vec<Problem>,
-) {
-    let mut in_any = Counters::new(open.build.layout.clone());
+    there: &mut Counters,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for file in files {
         let (theirs, found) = open.build.counters(std::slice::from_ref(file));
         problems.extend(found);
         for (p, f) in functions(open) {
             if let (Some(own), Some(theirs)) = (counters.get_mut(p, f), theirs.get(p, f)) {
-                for (own, _) in own
-                    .iter_mut()
-                    .zip(theirs)
-                    .filter(|(_, theirs)| **theirs == 0)
-                {
+                for (own, _) in own.iter_mut().zip(theirs).filter(|(_, n)| **n == 0) {
                     *own = 0;
                 }
             }
         }
-        in_any.merge(&theirs, CounterMode::Set);
+        there.merge(&theirs, CounterMode::Set);
     }
+    problems
+}
+
+/// Forgets the functions that `there` does not have.
+fn keep_only(open: &OpenPod<'_>, counters: &mut Counters, there: &Counters) {
     for (p, f) in functions(open) {
-        if in_any.get(p, f).is_none() {
+        if there.get(p, f).is_none() {
             counters.forget(p, f);
         }
     }
