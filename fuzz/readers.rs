@@ -16,10 +16,10 @@ use covtap_profile::go::units::tabulate;
 use covtap_profile::go::{executable, hex};
 
 /// The hash of [`build`]; corpus files carry it.
-pub const HASH: [u8; 16] = *b"covtap fuzz hash";
+pub(crate) const HASH: [u8; 16] = *b"covtap fuzz hash";
 
 /// A build with functions of 1, 3 and 20 units in two packages.
-pub fn build(mode: CounterMode) -> MetaFile {
+pub(crate) fn build(mode: CounterMode) -> MetaFile {
     let units: Vec<MetaUnit> = (1..=20)
         .map(|line| MetaUnit {
             start_line: line,
@@ -48,7 +48,7 @@ pub fn build(mode: CounterMode) -> MetaFile {
 }
 
 /// `covmeta.*`
-pub fn covmeta(data: &[u8]) {
+pub(crate) fn covmeta(data: &[u8]) {
     let Ok((meta, damages)) = MetaFile::parse(data.to_vec()) else {
         return;
     };
@@ -75,7 +75,7 @@ pub fn covmeta(data: &[u8]) {
 }
 
 /// `covcounters.*` of the build above.
-pub fn covcounters(data: &[u8]) {
+pub(crate) fn covcounters(data: &[u8]) {
     for mode in [CounterMode::Atomic, CounterMode::Set] {
         let meta = build(mode);
         let mut counters = Counters::new(Arc::new(Layout::new(&meta)));
@@ -102,12 +102,12 @@ pub fn covcounters(data: &[u8]) {
 }
 
 /// Executables.
-pub fn executable(data: &[u8]) {
+pub(crate) fn executable(data: &[u8]) {
     let _ = executable::inspect(Cursor::new(data));
 }
 
 /// `coverage.json`
-pub fn coverage_json(data: &[u8]) {
+pub(crate) fn coverage_json(data: &[u8]) {
     let Ok(coverage) = covtap_report::format::read_json(data) else {
         return;
     };

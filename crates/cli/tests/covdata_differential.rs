@@ -4,6 +4,8 @@
 //! module documentation draws the layout. Directories that covtap writes are read back by that
 //! version's own `covdata`. Where fixtures are missing the test says `SKIPPED: ` and why.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
