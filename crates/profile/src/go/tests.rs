@@ -618,6 +618,31 @@ fn blocks_of_eight_add_up_as_single_counters_do() {
     }
 }
 
+/// Numbers that do not fit are damage wherever they stand: eight bytes before the end of the file or
+/// more, where they are decoded in another way.
+#[test]
+fn numbers_that_do_not_fit_are_damage_everywhere() {
+    let meta = sample_meta(CounterMode::Count);
+    let good = samples::counters(
+        meta.hash,
+        Flavor::Uleb,
+        &[(0, 2, vec![1; 12]), (0, 0, vec![1])],
+    );
+    let first = good.len() - FOOTER - (3 + 12) - (3 + 1);
+    let too_large: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x1f];
+    let too_long: &[u8] = &[0x80, 0x80, 0x80, 0x80, 0x80, 0x00];
+    for wrong in [too_large, too_long] {
+        for at in [first + 2, first + 3, first + 9, good.len() - FOOTER - 1] {
+            let mut bytes = good[..at].to_vec();
+            bytes.extend(wrong);
+            bytes.extend(&good[at + 1..]);
+            let problem = read(&meta, &bytes).1.unwrap();
+            assert_eq!(problem.offset, Some(at as u64), "{wrong:x?}");
+            assert_eq!(problem.severity, Severity::Error);
+        }
+    }
+}
+
 #[test]
 fn a_layout_has_a_place_for_every_counter() {
     let layout = Layout::new(&sample_meta(CounterMode::Set));
@@ -635,6 +660,10 @@ fn a_missing_footer_is_where_it_should_be() {
     };
     assert_eq!(offset(FOOTER), (good.len() - FOOTER) as u64);
     assert_eq!(offset(8), (good.len() - 8) as u64);
+    let mut two = good.clone();
+    two[good.len() - 8] = 2;
+    let problem = read(&meta, &two).1.unwrap();
+    assert_eq!(problem.offset, Some(good.len() as u64 - 8));
 }
 
 #[test]

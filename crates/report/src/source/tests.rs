@@ -257,7 +257,7 @@ fn what_is_not_ours_is_one_entry_each() {
         ("", "/go/pkg/mod/example.org/x@v1.2.3/print.go"),
         (
             "",
-            "/root/.cargo/registry/src/index.crates.io-1/serde-1.0.0/src/lib.rs",
+            "/home/dev/.cargo/registry/src/index.crates.io-1/serde-1.0.0/src/lib.rs",
         ),
     ]);
     let listed: Vec<String> = coverage
