@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use covtap_model::counter::{self, CounterMode};
 use covtap_model::problem::{Problem, Severity};
 use rayon::prelude::*;
 
-use super::counters::{CounterFile, Reading, Record, Refusal, Sink};
+use super::counters::{CounterFile, PADDING, Reading, Record, Refusal, Sink};
 use super::cursor::Damage;
 use super::hash::hex;
 use super::meta::MetaFile;
@@ -71,6 +72,7 @@ impl Layout {
 #[derive(Clone, Debug)]
 pub struct Counters {
     layout: std::sync::Arc<Layout>,
+    /// With padding at the end, see [`Sink::slot`].
     values: Vec<u32>,
     /// For each function, the number of the segment that last had it; 0 for none.
     seen: Vec<u32>,
@@ -83,7 +85,7 @@ impl Counters {
     #[must_use]
     pub fn new(layout: std::sync::Arc<Layout>) -> Self {
         Self {
-            values: vec![0; layout.counters()],
+            values: vec![0; layout.counters() + PADDING],
             seen: vec![0; layout.functions()],
             layout,
             segments: 0,
@@ -146,7 +148,7 @@ impl Sink for Counters {
             return None;
         }
         *seen = self.segments;
-        Some(&mut self.values[range])
+        Some(&mut self.values[range.start..range.end + PADDING])
     }
 
     #[cold]
@@ -202,20 +204,23 @@ pub fn accumulate(
     layout: &std::sync::Arc<Layout>,
     files: &[&Path],
 ) -> (Counters, Vec<Problem>) {
-    // One set of counters a thread, whatever the number of files.
-    let share = files.len().div_ceil(rayon::current_num_threads()).max(1);
-    let parts: Vec<(Counters, Vec<Problem>)> = files
-        .par_chunks(share)
-        .map(|files| {
-            let mut counters = Counters::new(layout.clone());
-            let mut buffer = Vec::new();
-            let problems = files
-                .iter()
-                .filter_map(|file| add_file(meta, &mut counters, &mut buffer, file))
-                .collect();
-            (counters, problems)
-        })
-        .collect();
+    // One set of counters a thread, whatever the number of files; a thread takes the next few files
+    // when it is done with its last ones, so that a slow core holds nobody up.
+    const BATCH: usize = 16;
+    let batches: Vec<&[&Path]> = files.chunks(BATCH).collect();
+    let next = AtomicUsize::new(0);
+    let work = |_| {
+        let mut counters = Counters::new(layout.clone());
+        let mut problems = Vec::new();
+        let mut buffer = Vec::new();
+        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found = |file: &&Path| add_file(meta, &mut counters, &mut buffer, file);
+            problems.extend(batch.iter().filter_map(found));
+        }
+        (counters, problems)
+    };
+    let threads = rayon::current_num_threads().min(batches.len());
+    let parts: Vec<(Counters, Vec<Problem>)> = (0..threads).into_par_iter().map(work).collect();
     let mut parts = parts.into_iter();
     let (mut sum, mut problems) = parts
         .next()
@@ -224,6 +229,7 @@ pub fn accumulate(
         sum.merge(&part, meta.mode);
         problems.extend(more);
     }
+    problems.sort_by(|a, b| a.file.cmp(&b.file));
     (sum, problems)
 }
 

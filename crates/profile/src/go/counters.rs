@@ -17,6 +17,7 @@
 //! A runtime writes one segment, and only functions that ran.
 
 use covtap_model::counter::CounterMode;
+use fearless_simd::{Level, dispatch};
 
 use super::cursor::{Cursor, Damage};
 
@@ -118,6 +119,13 @@ impl<'a> CounterFile<'a> {
     ///
     /// Returns what of the file could not be used.
     pub fn read(&self, mode: CounterMode, sink: &mut impl Sink) -> Reading {
+        // The decoder below is compiled once for each set of instructions: shifting bits by a
+        // variable number is what it does most, and newer processors do that in one step.
+        dispatch!(Level::new(), _simd => self.read_in(mode, sink))
+    }
+
+    #[inline(always)]
+    fn read_in(&self, mode: CounterMode, sink: &mut impl Sink) -> Reading {
         let set = mode == CounterMode::Set;
         match (self.flavor, set) {
             (Flavor::Uleb, true) => self.read_as::<Uleb, true>(sink),
@@ -129,6 +137,7 @@ impl<'a> CounterFile<'a> {
         }
     }
 
+    #[inline(always)]
     fn read_as<N: Number, const SET: bool>(&self, sink: &mut impl Sink) -> Reading {
         let mut reading = Reading::default();
         let mut at = FILE_HEADER;
@@ -283,12 +292,16 @@ impl<'a> Segment<'a> {
     }
 }
 
+/// Elements behind a slot.
+pub const PADDING: usize = 8;
+
 /// Where counters go.
 pub trait Sink {
     /// A segment begins; within one, each function comes once.
     fn segment(&mut self);
 
-    /// The slot for the counters of a function; they are added to what is there. `None` when the
+    /// The slot for the counters of a function, and [`PADDING`] elements more, which stay as they are:
+    /// so whole blocks can be added to. `None` when the
     /// meta-data have no such function: the counters are skipped.
     fn slot(&mut self, record: Record) -> Option<&mut [u32]>;
 
@@ -332,6 +345,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Returns where the segment's footer begins, `None` when reading had to stop.
+    #[inline(always)]
     fn read<N: Number, const SET: bool>(
         self,
         sink: &mut impl Sink,
@@ -345,8 +359,9 @@ impl Walk<'_> {
             }
         };
         let mut done = 0;
+        let last_if_summed = self.functions.saturating_sub(self.before);
         while done < self.functions {
-            if self.footer_at(at) && done == self.functions.saturating_sub(self.before) {
+            if done == last_if_summed && self.footer_at(at) {
                 break;
             }
             let start = at;
@@ -363,7 +378,7 @@ impl Walk<'_> {
             }
             match sink.slot(record) {
                 Some(slot) => {
-                    debug_assert_eq!(slot.len(), record.units as usize);
+                    debug_assert_eq!(slot.len(), record.units as usize + PADDING);
                     match N::add::<SET>(self.bytes, &mut at, slot) {
                         Ok(false) => {}
                         Ok(true) => sink.overflow(),
@@ -476,7 +491,8 @@ trait Number {
     /// Whether `count` numbers stand before the end of the file.
     fn complete(bytes: &[u8], at: usize, count: u32) -> Result<(), Damage>;
 
-    /// Adds one number to each element of `slot`. Returns whether a sum was cut short.
+    /// Adds one number to each element of `slot` but the last [`PADDING`], to which it adds nothing.
+    /// Returns whether a sum was cut short.
     fn add<const SET: bool>(bytes: &[u8], at: &mut usize, slot: &mut [u32])
     -> Result<bool, Damage>;
 
@@ -581,13 +597,15 @@ impl Number for Uleb {
 
     #[inline(always)]
     fn complete(bytes: &[u8], at: usize, count: u32) -> Result<(), Damage> {
-        // Only near the end of the file do the numbers have to be looked at.
-        let mut at = at;
-        if bytes.len() - at >= 5 * count as usize {
-            Ok(())
-        } else {
-            Self::skip(bytes, &mut at, count)
+        let rest = &bytes[at..];
+        // Only towards the end of the file have the numbers to be counted: by the bytes that end one.
+        // (Runtimes write the largest functions last, so this is not rare.)
+        if rest.len() / 5 >= count as usize
+            || rest.iter().filter(|b| **b < 0x80).count() >= count as usize
+        {
+            return Ok(());
         }
+        Err(runs_out(bytes.len()))
     }
 
     #[cold]
@@ -606,27 +624,30 @@ impl Number for Uleb {
     ) -> Result<bool, Damage> {
         let mut overflow = false;
         let mut slot = slot;
-        while !slot.is_empty() {
+        while slot.len() > PADDING {
             let Some(mut word) = eight(bytes, *at) else {
                 overflow |= add_one::<SET>(&mut slot[0], Self::read(bytes, at, "a counter")?);
                 slot = &mut slot[1..];
                 continue;
             };
-            // Most counters are below 128: one byte each. Eight are looked at together, and what
-            // did not run costs next to nothing.
-            if word & MORE == 0 && slot.len() >= 8 {
-                let (now, rest) = slot.split_first_chunk_mut().expect("eight are left");
-                if word != 0 {
-                    overflow |= add_eight::<SET>(now, word);
+            // Most counters are below 128: one byte each. Eight are looked at together; those that
+            // are not this function's any more are made zero, so that nothing is added for them.
+            let wanted = (slot.len() - PADDING).min(8);
+            let small = word & u64::MAX >> (64 - 8 * wanted);
+            if small & MORE == 0 {
+                if small != 0 {
+                    let block = slot.first_chunk_mut().expect("a slot ends with padding");
+                    overflow |= add_eight::<SET>(block, small);
                 }
-                *at += 8;
-                slot = rest;
+                *at += wanted;
+                slot = &mut slot[wanted..];
                 continue;
             }
             // Larger numbers among them: take those that end within the eight bytes.
             let mut ends = !word & MORE;
             let mut taken = 0;
-            for to in slot.iter_mut() {
+            let mine = slot.len() - PADDING;
+            for to in &mut slot[..mine] {
                 if ends == 0 {
                     break;
                 }
@@ -689,7 +710,7 @@ fn raw_add<const SET: bool>(
     decode: fn([u8; 4]) -> u32,
 ) -> Result<bool, Damage> {
     let start = *at;
-    raw_skip(bytes, at, slot.len())?;
+    raw_skip(bytes, at, slot.len() - PADDING)?;
     let mut overflow = false;
     for (to, raw) in slot.iter_mut().zip(bytes[start..*at].chunks_exact(4)) {
         let raw = raw.try_into().expect("chunks of four are four bytes");
