@@ -686,6 +686,8 @@ fn what_gos_tool_passes_over_is_told() {
     write(&format!("covcounters.{other}.x.2"), b"x");
     write("covmeta.", b"x");
     write("covmeta.a b", b"x");
+    write("covcounters.a b.1.2", b"x");
+    write(&format!("tmp.covcounters.{other}.1.2"), b"");
     write("coverage.out", b"mode: set\n");
     fs::create_dir(d.path().join("empty")).unwrap();
     fs::create_dir(d.path().join("sub")).unwrap();
@@ -703,18 +705,18 @@ fn what_gos_tool_passes_over_is_told() {
             )
         })
         .collect();
+    let unfinished = "a temporary one: the process died while writing, or could not write";
     assert_eq!(
         found,
         [
             (format!("covcounters.{other}.1.2"), "none"),
             (format!("covcounters.{other}.x.2"), "another name"),
+            ("covcounters.a b.1.2".into(), "another name"),
             ("covmeta.".into(), "another name"),
             ("covmeta.a b".into(), "another name"),
             ("sub".into(), "1 in a sub-directory"),
-            (
-                format!("tmp.covmeta.{other}123"),
-                "a temporary one: the process died while writing, or could not write"
-            ),
+            (format!("tmp.covcounters.{other}.1.2"), unfinished),
+            (format!("tmp.covmeta.{other}123"), unfinished),
         ]
     );
 }
