@@ -13,8 +13,9 @@ use covtap_profile::go::counters_writer::CounterWriter;
 use covtap_profile::go::directory::{CounterFileName, Pod, Scan, scan};
 use covtap_profile::go::document::{self, Options};
 use covtap_profile::go::load::{self, Build};
-use covtap_profile::go::meta::MetaFile;
+use covtap_profile::go::meta::{MetaFile, Package};
 
+use crate::checkout::Checkout;
 use crate::store::write_atomically;
 
 /// Lists coverage directories. One that cannot be listed is a problem, not the end.
@@ -182,24 +183,34 @@ fn write(build: &Build, sums: &Counters, like: &Path) -> Vec<u8> {
 
 /// Makes the coverage document of `raw/`; `None` when nothing in it has counters.
 #[must_use]
-pub fn document(raw: &Path, generator: &str) -> (Option<Coverage>, Vec<Problem>) {
+pub fn document(
+    raw: &Path,
+    generator: &str,
+    checkout: &Checkout,
+) -> (Option<Coverage>, Vec<Problem>) {
     let builds: Vec<PathBuf> = match fs::read_dir(raw) {
         Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
         Err(_) => Vec::new(),
     };
     let found = files(&builds);
-    let (coverage, mut problems) = document_of(&found.pods, generator);
+    let (coverage, mut problems) = document_of(&found.pods, generator, checkout);
     problems.splice(0..0, found.problems);
     (coverage, problems)
 }
 
-/// Makes the coverage document of pods, by the design's rules. Builds of different modes are put
-/// together and the problem list says so.
+/// Makes the coverage document of pods, by the design's rules: of differing versions of a package
+/// the one that `checkout` has is used. Builds of different modes are put together and the problem
+/// list says so.
 #[must_use]
-pub fn document_of(pods: &[Pod], generator: &str) -> (Option<Coverage>, Vec<Problem>) {
+pub fn document_of(
+    pods: &[Pod],
+    generator: &str,
+    checkout: &Checkout,
+) -> (Option<Coverage>, Vec<Problem>) {
+    let prefer = |package: &Package| checkout.has(package);
     let options = |modes| Options {
         modes,
-        prefer: None,
+        prefer: Some(&prefer),
     };
     match document::of_pods(pods, generator, options(ModePolicy::Strict)) {
         Ok(both) => both,

@@ -10,7 +10,7 @@
 //! | [`attribute`] | which coverage file was written by which life |
 //! | [`rows`] | lives and files to ledger rows |
 //! | [`collect`] | coverage files to the run's folder and to a coverage document |
-//! | [`refine`] | names in binaries to files of the repository, exclusions |
+//! | [`checkout`] | names in binaries to files of the repository, exclusions |
 //! | [`clock`] | UTC times |
 //!
 //! Only [`session`], [`store`], [`watch`] and [`collect`] touch the system; the rest are pure
@@ -19,11 +19,11 @@
 #![cfg(unix)]
 
 pub mod attribute;
+pub mod checkout;
 pub mod clock;
 pub mod collect;
 mod command;
 pub mod life;
-pub mod refine;
 pub mod repository;
 pub mod rows;
 pub mod session;

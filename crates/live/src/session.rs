@@ -17,11 +17,11 @@ use covtap_report::format::{self, Format};
 use rustix::process::Signal;
 
 use crate::attribute::{self, Attribution};
+use crate::checkout::Checkout;
 use crate::clock::Moment;
 use crate::collect;
 use crate::command::{self, Running};
 use crate::life::{Life, Status};
-use crate::refine;
 use crate::rows::{self, Expectation, Observed, Row};
 use crate::signals::{Request, Signals};
 use crate::store::{Folder, Store, StoreError};
@@ -412,13 +412,12 @@ fn keep_last_states(
 
 /// Makes the coverage document and notes in the ledger whose data could not be read.
 fn make_document(folder: &Folder, options: &Options, ledger: &mut Ledger) -> Option<Coverage> {
-    let (mut coverage, mut problems) = collect::document(&folder.raw(), &options.generator);
+    let (checkout, unreadable) = Checkout::open(&options.repository);
+    let (mut coverage, mut problems) =
+        collect::document(&folder.raw(), &options.generator, &checkout);
     if let Some(coverage) = &mut coverage {
-        problems.extend(refine::refine(
-            coverage,
-            &options.repository,
-            &options.exclude,
-        ));
+        checkout.refine(coverage, &options.exclude);
+        problems.extend(unreadable);
         coverage.problems.splice(0..0, problems.iter().cloned());
     }
     for target in &mut ledger.targets {

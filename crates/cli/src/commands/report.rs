@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use covtap_live::collect;
-use covtap_live::refine::{leave_out, refine};
+use covtap_live::checkout::{Checkout, leave_out};
 use covtap_live::store::{Folder, StoreError, write_atomically};
 use covtap_model::coverage::Coverage;
 use covtap_model::problem::Severity;
@@ -75,7 +75,8 @@ fn read(place: &Place, sources: &[PathBuf], settings: &Reporting) -> Result<Cove
                 })
             })?;
             if settings.root.is_some() {
-                let problems = refine(&mut coverage, &root, &exclusions(&settings.exclude, true)?);
+                let (checkout, problems) = Checkout::open(&root);
+                checkout.refine(&mut coverage, &exclusions(&settings.exclude, true)?);
                 coverage.problems.extend(problems);
             } else if !settings.exclude.is_empty() {
                 leave_out(&mut coverage, &exclusions(&settings.exclude, false)?);
@@ -84,7 +85,8 @@ fn read(place: &Place, sources: &[PathBuf], settings: &Reporting) -> Result<Cove
         }
         Source::Directories(directories) => {
             let found = collect::files(&directories);
-            let (coverage, problems) = collect::document_of(&found.pods, GENERATOR);
+            let (checkout, unreadable) = Checkout::open(&root);
+            let (coverage, problems) = collect::document_of(&found.pods, GENERATOR, &checkout);
             let all = found.problems.into_iter().chain(problems);
             let Some(mut coverage) = coverage else {
                 for problem in all {
@@ -98,8 +100,8 @@ fn read(place: &Place, sources: &[PathBuf], settings: &Reporting) -> Result<Cove
                     .hint("covmeta files alone mean that services started and did not end by themselves".to_owned()));
             };
             coverage.problems.extend(all);
-            let problems = refine(&mut coverage, &root, &exclusions(&settings.exclude, true)?);
-            coverage.problems.extend(problems);
+            checkout.refine(&mut coverage, &exclusions(&settings.exclude, true)?);
+            coverage.problems.extend(unreadable);
             Ok(coverage)
         }
     }

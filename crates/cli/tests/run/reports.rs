@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+
+use covtap_model::coverage::Coverage;
 
 use crate::project::{Project, assert_code, stderr, stdout};
 
@@ -151,4 +153,51 @@ fn runs_are_listed_and_removed() {
         "no runs yet: `covtap run -- CMD` makes one\n"
     );
     assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn of_two_versions_of_a_package_the_checkouts_is_used() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    let library = project.path().join("lib/lib.go");
+    let checked_out = fs::read_to_string(&library).unwrap();
+    let edited = checked_out.replace(
+        "package lib\n",
+        "package lib\n\nfunc New() int { return 3 }\n",
+    );
+    fs::write(&library, edited).unwrap();
+    let built = Command::new("go")
+        .args(["build", "-covermode=atomic", "-o", "newer", "./cmd/svc"])
+        .env("GOFLAGS", "-buildvcs=false")
+        .current_dir(project.path())
+        .status();
+    assert!(built.unwrap().success());
+    fs::write(&library, checked_out).unwrap();
+
+    assert_code(&project.script(&[], "./svc quick; ./newer quick"), 0);
+    let document = fs::read(project.latest().join("coverage.json")).unwrap();
+    let coverage: Coverage = serde_json::from_slice(&document).unwrap();
+    let skewed: Vec<&str> = coverage.skew.iter().map(|s| s.package.as_str()).collect();
+    assert_eq!(skewed, ["example.org/shop/lib"]);
+    let lib = coverage
+        .packages
+        .iter()
+        .find(|p| p.path == "example.org/shop/lib")
+        .unwrap();
+    let names: Vec<&str> = lib.files[0]
+        .functions
+        .iter()
+        .map(|f| f.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["Used", "Unused"],
+        "the newest build is not the checkout's"
+    );
+    assert_eq!(
+        lib.files[0].functions[0].entries(),
+        1,
+        "versions are never summed"
+    );
 }

@@ -153,6 +153,17 @@ pub fn of_builds(
     Ok(Some(document))
 }
 
+/// `package` as a document has it, with all counts 0: to compare it with source files.
+#[must_use]
+pub fn uncounted(package: &Package) -> coverage::Package {
+    let version = Version {
+        package,
+        newest: 0,
+        sources: Vec::new(),
+    };
+    self::package(&version, CounterMode::Set)
+}
+
 fn choose(versions: &[Version<'_>], prefer: Option<&dyn Fn(&Package) -> bool>) -> usize {
     if versions.len() == 1 {
         return 0;
