@@ -177,6 +177,21 @@ fn meta_data_round_trip() {
 }
 
 #[test]
+fn both_granularities_are_read() {
+    assert_eq!(
+        [Granularity::PerBlock, Granularity::PerFunc].map(Granularity::word),
+        ["perblock", "perfunc"]
+    );
+    let blobs = samples::blobs();
+    let slices: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+    let bytes = meta_file([0; 16], &slices, CounterMode::Set, Granularity::PerFunc);
+    assert_eq!(
+        MetaFile::parse(bytes).unwrap().0.granularity,
+        Granularity::PerFunc
+    );
+}
+
+#[test]
 fn hashes_of_all_go_versions_are_known() {
     let (_, damages) = MetaFile::parse(samples::old_meta(CounterMode::Set)).unwrap();
     assert_eq!(damages, []);
@@ -880,6 +895,9 @@ fn a_document_has_every_package_of_the_build() {
     assert_eq!(document.totals.statements, Ratio::new(2, 23));
     let three = &document.packages[0].files[0].functions[1];
     assert_eq!((three.name.as_str(), three.units[0].count), ("Three", 8));
+    let p = &document.packages[0];
+    assert_eq!([&*p.path, &*p.name, &*p.module], ["m/p", "p", "m"]);
+    assert_eq!(p.files[0].name, "m/p/f.go");
     assert_eq!(document.packages[1].path, "m/q");
 }
 
