@@ -15,6 +15,8 @@ mod origin;
 mod output;
 mod rewrite;
 mod tabs;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
