@@ -2,6 +2,7 @@
 //! `crates/cli/tests/covdata_differential.rs`.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -189,6 +190,36 @@ fn both_granularities_are_read() {
         MetaFile::parse(bytes).unwrap().0.granularity,
         Granularity::PerFunc
     );
+}
+
+/// `go tool covdata merge -pkg` writes such, also with no package at all.
+#[test]
+fn hashes_of_files_that_covdata_wrote_are_known() {
+    let blobs = samples::blobs();
+    let slices: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+    let fnv = super::meta::of_blobs::<super::hash::Fnv>(slices.iter().copied());
+    let md5 = super::meta::of_blobs::<md5::Md5>(slices.iter().copied());
+    assert_ne!(fnv, md5);
+    for hash in [fnv, md5] {
+        let bytes = meta_file(hash, &slices, CounterMode::Set, Granularity::PerBlock);
+        assert_eq!(MetaFile::parse(bytes).unwrap().1, []);
+    }
+    let none = super::meta::of_blobs::<super::hash::Fnv>([]);
+    let bytes = meta_file(none, &[], CounterMode::Set, Granularity::PerBlock);
+    let (meta, damages) = MetaFile::parse(bytes).unwrap();
+    assert_eq!((meta.packages.len(), damages), (0, vec![]));
+}
+
+#[test]
+fn a_number_of_packages_that_cannot_be_is_named() {
+    let (_, mut bytes) = samples::meta_of(&samples::blobs(), CounterMode::Set);
+    bytes[16..24].fill(0xff);
+    let size = bytes.len();
+    let error = MetaFile::parse(bytes).err().unwrap();
+    let room = (size - 56) / 16;
+    let expected = format!("at most {room} packages in a file of {size} bytes");
+    assert_eq!(error.expected, expected);
+    assert_eq!(error.found, u64::MAX.to_string());
 }
 
 #[test]
@@ -701,6 +732,8 @@ fn what_gos_tool_passes_over_is_told() {
     write(&format!("covcounters.{other}.x.2"), b"x");
     write("covmeta.", b"x");
     write("covmeta.a b", b"x");
+    let odd = std::ffi::OsStr::from_bytes(b"covmeta.\xff\xfe");
+    fs::write(d.path().join(odd), b"x").unwrap();
     write("covcounters.a b.1.2", b"x");
     write(&format!("tmp.covcounters.{other}.1.2"), b"");
     write("coverage.out", b"mode: set\n");
@@ -729,6 +762,7 @@ fn what_gos_tool_passes_over_is_told() {
             ("covcounters.a b.1.2".into(), "another name"),
             ("covmeta.".into(), "another name"),
             ("covmeta.a b".into(), "another name"),
+            ("covmeta.\u{fffd}\u{fffd}".into(), "another name"),
             ("sub".into(), "1 in a sub-directory"),
             (format!("tmp.covcounters.{other}.1.2"), unfinished),
             (format!("tmp.covmeta.{other}123"), unfinished),
