@@ -1,5 +1,7 @@
 //! Which processes are expected, and what is said when they give nothing.
 
+use std::process::Command;
+
 use covtap_model::ledger::{Instrumented, Outcome};
 
 use crate::project::{Project, assert_code, because, stderr, stdout};
@@ -136,6 +138,21 @@ fn one_of_two_without_instrumentation_is_incomplete() {
         &project.script(&["--ignore", "plain"], "./svc quick; ./plain live"),
         0,
     );
+}
+
+/// As the seed builds it: the build information then has no main module.
+#[test]
+fn a_program_that_was_built_by_file_is_expected_too() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    let built = Command::new("go")
+        .args(["build", "-o", "by-file", "./cmd/svc/main.go"])
+        .env("GOFLAGS", "-buildvcs=false")
+        .current_dir(project.path())
+        .status();
+    assert!(built.unwrap().success());
+    assert_code(&project.script(&[], "./svc quick; ./by-file live"), 4);
 }
 
 #[test]

@@ -58,7 +58,8 @@ pub struct GoBuild {
     /// Import path of the main package; `command-line-arguments` for `go build FILE.go`, and with
     /// the ending `.test` for a test binary. Empty when it is not recorded.
     pub main_package: String,
-    /// Path of the main module; empty when it was built outside a module.
+    /// Path of the main module; empty when it was built outside a module. `go build FILE.go` records
+    /// none; then it is the module that the file's imports have in the working tree.
     pub main_module: String,
     /// Build settings in file order, for example `("CGO_ENABLED", "0")` and, from Go 1.23 on,
     /// `("-cover", "true")`.
@@ -368,6 +369,12 @@ fn parse_modules(text: &[u8]) -> GoBuild {
         match (words.next(), words.next()) {
             (Some("path"), Some(path)) => build.main_package = path.into(),
             (Some("mod"), Some(path)) => build.main_module = path.into(),
+            // Only modules of the working tree have this version.
+            (Some("dep"), Some(path))
+                if build.main_module.is_empty() && words.next() == Some("(devel)") =>
+            {
+                build.main_module = path.into();
+            }
             (Some("build"), Some(setting)) => {
                 if let Some((key, value)) = setting.split_once('=') {
                     build.settings.push((unquoted(key), unquoted(value)));
@@ -455,6 +462,15 @@ mod tests {
         assert_eq!(Skip::new(needle).find(haystack, needle), plain);
         assert_eq!(Skip::new(needle).find(b"abcab", needle), None);
         assert_eq!(Skip::new(needle).find(b"", needle), None);
+    }
+
+    #[test]
+    fn a_program_built_by_file_belongs_to_the_module_that_it_imports() {
+        let build = parse_modules(
+            b"path\tcommand-line-arguments\ndep\ta.b/c\tv1.0.0\th1:x\ndep\texample.org/shop\t(devel)\t\n\
+              dep\texample.org/tools\t(devel)\t\n",
+        );
+        assert_eq!(build.main_module, "example.org/shop");
     }
 
     #[test]
