@@ -82,6 +82,8 @@ mod tests {
             ("a...c...e", "abcde", true),
             ("a...c...e", "abde", false),
             ("a...a", "a", false),
+            ("x...ab...ab", "xab", false),
+            ("x...ab...ab", "xabab", true),
             ("...http", "net/http", true),
             ("...http", "net/https", false),
             ("net.http", "netxhttp", false),

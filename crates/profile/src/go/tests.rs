@@ -248,6 +248,8 @@ fn a_damaged_package_is_left_out_alone() {
     let (meta, damages) = MetaFile::parse(bytes).unwrap();
     assert!(meta.packages[0].is_some() && meta.packages[1].is_none());
     assert_eq!((damages.len(), damages[0].package), (1, Some(1)));
+    let q = 56 + 2 * 16 + 2 + samples::blobs()[0].len();
+    assert_eq!(damages[0].damage.offset, q as u64 + 16);
     assert!(
         damages[0]
             .damage
@@ -352,7 +354,17 @@ fn each_number_of_a_meta_data_file_is_checked() {
             "at byte 134: expected function 0 between byte",
         ),
         (blob + 56, &[0xff, 0x7f], "bytes to the end"),
-        (size - 14, &[0x7f], "expected at most"),
+        (size - 14, &[0x7f], "expected at most 2 units, found 127"),
+        (
+            blob + 8,
+            &[8],
+            "at byte 98: expected package path: one of 8 strings, found string 8",
+        ),
+        (
+            blob + 48,
+            &[0, 0, 0, 0],
+            "at byte 138: expected function 1 between byte",
+        ),
     ];
     for (at, bytes, expected) in cases {
         let found = meta_error(*at, bytes);
@@ -380,6 +392,10 @@ fn a_short_meta_data_file_says_where_it_ends() {
 
 #[test]
 fn made_up_lines_are_damage() {
+    let mut builder = super::meta_writer::PackageBuilder::new(b"m", b"m", b"m");
+    builder.add(&samples::function("last", &[unit(1 << 22, 1)]));
+    let (_, file) = samples::meta_of(&[builder.finish()], CounterMode::Set);
+    assert_eq!(MetaFile::parse(file).unwrap().1, []);
     let mut builder = super::meta_writer::PackageBuilder::new(b"m", b"m", b"m");
     builder.add(&samples::function("f", &[unit(u32::MAX, 1)]));
     let (_, file) = samples::meta_of(&[builder.finish()], CounterMode::Set);

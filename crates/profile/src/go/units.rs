@@ -86,7 +86,7 @@ impl<'a> PackageUnits<'a> {
                         .map(|(i, &unit)| CountedUnit {
                             function: index,
                             unit,
-                            count: counts.map_or(0, |c| normal(c[i], mode)),
+                            count: counts.map_or(0, |c| c[i]),
                             file,
                         }),
                 );
@@ -152,14 +152,6 @@ impl<'a> PackageUnits<'a> {
     #[must_use]
     pub fn function(&self, unit: &CountedUnit) -> &Function<'a> {
         &self.functions[unit.function as usize]
-    }
-}
-
-fn normal(count: u32, mode: CounterMode) -> u32 {
-    if mode == CounterMode::Set {
-        u32::from(count != 0)
-    } else {
-        count
     }
 }
 
