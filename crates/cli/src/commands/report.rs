@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use covtap_live::collect;
 use covtap_live::checkout::{Checkout, leave_out};
+use covtap_live::collect;
 use covtap_live::store::{Folder, StoreError, write_atomically};
 use covtap_model::coverage::Coverage;
 use covtap_model::problem::Severity;
