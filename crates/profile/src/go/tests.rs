@@ -644,17 +644,17 @@ fn sums_stop_at_the_top_and_say_so() {
     let _ = add_bytes(&meta, &mut counters, &bytes, Path::new("f"));
     assert!(counters.overflowed());
     assert_eq!(counters.get(0, 0), Some(&[u32::MAX][..]));
-    // Both had overflowed already, and do so again together.
-    let twice = counters.clone();
-    counters.merge(&twice, meta.mode);
-    assert!(counters.overflowed());
-    assert_eq!(counters.get(0, 0), Some(&[u32::MAX][..]));
+    // It stays known when the sums of threads are put together.
+    let (mut sum, _) = read(&meta, &bytes);
+    sum.merge(&counters, meta.mode);
+    assert!(sum.overflowed());
+    assert_eq!(sum.get(0, 0), Some(&[u32::MAX][..]));
 }
 
 /// Counters are added in blocks of eight and one by one; both must know their mode and their top.
 #[test]
 fn blocks_of_eight_add_up_as_single_counters_do() {
-    let patterns: [(u32, u32); 6] = [(0, 0), (0, 5), (7, 0), (1, 1), (200, 100), (u32::MAX, 1)];
+    let patterns: [(u32, u32); 6] = [(0, 0), (0, 5), (7, 0), (1, 1), (200, 100), (u32::MAX, 5)];
     for flavor in FLAVORS {
         for (before, now) in patterns {
             for (mode, expected, overflow) in [
@@ -677,6 +677,14 @@ fn blocks_of_eight_add_up_as_single_counters_do() {
                 assert_eq!(counters.overflowed(), overflow, "{about}");
             }
         }
+        // One of a block is enough.
+        let meta = sample_meta(CounterMode::Count);
+        let mut first = vec![0; 12];
+        first[0] = u32::MAX;
+        let write = |c| samples::counters(meta.hash, flavor, &[(0, 2, c)]);
+        let (mut counters, _) = read(&meta, &write(first));
+        let _ = add_bytes(&meta, &mut counters, &write(vec![1; 12]), Path::new("f"));
+        assert!(counters.overflowed(), "{flavor:?}");
     }
 }
 
