@@ -759,6 +759,8 @@ fn what_gos_tool_passes_over_is_told() {
     let odd = std::ffi::OsStr::from_bytes(b"covmeta.\xff\xfe");
     fs::write(d.path().join(odd), b"x").unwrap();
     write("covcounters.a b.1.2", b"x");
+    write("covcounters..1.2", b"x");
+    write(&format!("covcounters.{other}.+1.2"), b"x");
     write(&format!("tmp.covcounters.{other}.1.2"), b"");
     write("coverage.out", b"mode: set\n");
     fs::create_dir(d.path().join("empty")).unwrap();
@@ -781,6 +783,8 @@ fn what_gos_tool_passes_over_is_told() {
     assert_eq!(
         found,
         [
+            ("covcounters..1.2".into(), "another name"),
+            (format!("covcounters.{other}.+1.2"), "another name"),
             (format!("covcounters.{other}.1.2"), "none"),
             (format!("covcounters.{other}.x.2"), "another name"),
             ("covcounters.a b.1.2".into(), "another name"),
