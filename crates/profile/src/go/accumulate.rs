@@ -311,7 +311,10 @@ pub(crate) fn located(path: &Path, damage: Damage, effect: impl Into<String>) ->
 
 /// Reads a whole file into `buffer`, which keeps its memory from file to file.
 pub(crate) fn read_into(path: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
-    read_start(path, buffer, u64::MAX)
+    buffer.clear();
+    // The file itself knows its size: one system call reads it all.
+    File::open(path)?.read_to_end(buffer)?;
+    Ok(())
 }
 
 /// Reads at most `limit` bytes of a file into `buffer`.

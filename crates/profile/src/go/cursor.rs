@@ -78,7 +78,19 @@ impl<'a> Cursor<'a> {
     }
 
     /// A ULEB128 number that fits 32 bits.
+    #[inline]
     pub(crate) fn uleb(&mut self, what: &str) -> Result<u32, Damage> {
+        match self.bytes.get(self.at) {
+            // Nearly all numbers are below 128.
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(byte.into())
+            }
+            _ => self.long_uleb(what),
+        }
+    }
+
+    fn long_uleb(&mut self, what: &str) -> Result<u32, Damage> {
         let start = self.at;
         let mut value = 0u64;
         for shift in (0..35).step_by(7) {
