@@ -18,7 +18,7 @@
 //! `run.json` has no end and whose lock is free was cut short: it is listed as that.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -402,17 +402,7 @@ impl Folder {
 /// # Errors
 /// [`StoreError::Write`].
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(directory)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(write_error(path))
+    covtap_profile::file::write_whole(path, bytes).map_err(write_error(path))
 }
 
 fn write_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {

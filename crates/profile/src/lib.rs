@@ -6,4 +6,5 @@
 //! into buffers that are used again, not mapped: mapping needs `unsafe`, and for files of this size
 //! (tens of kilobytes) a read is no slower.
 
+pub mod file;
 pub mod go;

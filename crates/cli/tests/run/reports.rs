@@ -201,3 +201,27 @@ fn of_two_versions_of_a_package_the_checkouts_is_used() {
         "versions are never summed"
     );
 }
+
+/// A device or a pipe is written to; as root, replacing `/dev/null` would break the machine.
+#[test]
+fn what_is_no_regular_file_is_not_replaced() {
+    let Some(project) = with_a_run() else { return };
+    let pipe = project.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let reader = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || fs::read_to_string(pipe).unwrap())
+    };
+    assert_code(
+        &project.run(&["report", "--format", "lcov", "-o", "pipe"]),
+        0,
+    );
+    assert!(!fs::metadata(&pipe).unwrap().is_file());
+    assert!(reader.join().unwrap().contains("end_of_record"));
+}
