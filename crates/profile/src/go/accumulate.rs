@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use covtap_model::counter::{self, CounterMode};
@@ -327,8 +327,5 @@ pub(crate) fn read_start(path: &Path, buffer: &mut Vec<u8>, limit: u64) -> io::R
 /// Paths of counter files, borrowed.
 #[must_use]
 pub fn paths(files: &[super::directory::CounterFileName]) -> Vec<&Path> {
-    files
-        .iter()
-        .map(|f: &super::directory::CounterFileName| PathBuf::as_path(&f.path))
-        .collect()
+    files.iter().map(|file| file.path.as_path()).collect()
 }

@@ -482,6 +482,10 @@ trait Number {
 
     #[inline(always)]
     fn read_three(bytes: &[u8], at: &mut usize) -> Result<[u32; 3], Damage> {
+        Self::read_each(bytes, at)
+    }
+
+    fn read_each(bytes: &[u8], at: &mut usize) -> Result<[u32; 3], Damage> {
         let units = Self::read(bytes, at, "number of units")?;
         let package = Self::read(bytes, at, "package number")?;
         let function = Self::read(bytes, at, "function number")?;
@@ -589,10 +593,7 @@ impl Number for Uleb {
                 }
             }
         }
-        let units = Self::read(bytes, at, "number of units")?;
-        let package = Self::read(bytes, at, "package number")?;
-        let function = Self::read(bytes, at, "function number")?;
-        Ok([units, package, function])
+        Self::read_each(bytes, at)
     }
 
     #[inline(always)]
