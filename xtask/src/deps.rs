@@ -25,7 +25,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "covtap-model",
         ],
     ),
-    ("xtask", &["covtap-profile", "covtap-model"]),
+    ("xtask", &["covtap-tap", "covtap-profile", "covtap-model"]),
 ];
 
 /// The command itself joins everything.

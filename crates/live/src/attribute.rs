@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use covtap_profile::go::directory::{CounterFileName, Pod};
 
-use crate::clock::Moment;
-use crate::life::Life;
+use covtap_tap::clock::Moment;
+use covtap_tap::life::Life;
 
 /// Start times are known to 10 ms and boot time to 10 ms; the rest is generosity.
 const SLACK: u32 = 100;
@@ -142,7 +142,7 @@ pub fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::life::{CoverageDirectory, End, Inspection};
+    use covtap_tap::life::{CoverageDirectory, End, Inspection};
 
     fn life(pid: u32, executable: &str, began: i128, ended: Option<i128>) -> Life {
         Life {

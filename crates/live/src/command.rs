@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
-use crate::life::Status;
+use covtap_tap::life::Status;
 
 /// CMD, while it runs and after.
 pub(crate) struct Running {

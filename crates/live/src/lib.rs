@@ -5,29 +5,23 @@
 //! | [`session`] | `covtap run`, as a list of intentions |
 //! | [`store`] | where runs lie: `.covtap/runs/<id>/` |
 //! | [`repository`] | the project around the working directory: its root and its Go modules |
-//! | [`life`] | one process life: what is known of it |
-//! | [`watch`] | finds the processes below a command and tells when they end |
 //! | [`attribute`] | which coverage file was written by which life |
 //! | [`rows`] | lives and files to ledger rows |
 //! | [`collect`] | coverage files to the run's folder and to a coverage document |
 //! | [`checkout`] | names in binaries to files of the repository, exclusions |
-//! | [`clock`] | UTC times |
 //!
-//! Only [`session`], [`store`], [`watch`] and [`collect`] touch the system; the rest are pure
+//! Only [`session`], [`store`], and [`collect`] touch the system; the rest are pure
 //! functions over what was observed.
 
 #![cfg(unix)]
 
 pub mod attribute;
 pub mod checkout;
-pub mod clock;
 pub mod collect;
 mod command;
-pub mod life;
 pub mod repository;
 pub mod rows;
 pub mod session;
 mod signals;
 pub mod store;
 mod terminal;
-pub mod watch;

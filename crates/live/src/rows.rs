@@ -7,7 +7,7 @@ use covtap_model::ledger::{Instrumented, Outcome, Target};
 use covtap_profile::go::directory::Pod;
 
 use crate::attribute::{Attribution, CounterFile, file_name, unclaimed};
-use crate::life::{CoverageDirectory, End, Inspection, Life, Status, base_name};
+use covtap_tap::life::{CoverageDirectory, End, Inspection, Life, Status, base_name};
 
 /// What is expected of a run.
 #[derive(Clone, Debug, Default)]
@@ -175,7 +175,7 @@ fn of_life(
         pid: Some(life.pid),
         executable: Some(life.executable.to_string_lossy().into_owned()),
         first_seen: Some(life.first_seen.rfc3339()),
-        ended: ended.map(crate::clock::Moment::rfc3339),
+        ended: ended.map(covtap_tap::clock::Moment::rfc3339),
         exit_status,
         instrumented: evidence(life, !files.is_empty()),
         expected,
@@ -446,7 +446,7 @@ mod tests {
 
     use super::*;
     use crate::attribute::attribute;
-    use crate::clock::Moment;
+    use covtap_tap::clock::Moment;
 
     fn program(path: &Path) -> Option<String> {
         path.to_str()?.rsplit('-').next().map(Into::into)

@@ -1,9 +1,10 @@
 //! `covtap run`: [`run`] reads as the list of what it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use covtap_model::coverage::Coverage;
@@ -18,15 +19,16 @@ use rustix::process::Signal;
 
 use crate::attribute::{self, Attribution};
 use crate::checkout::Checkout;
-use crate::clock::Moment;
 use crate::collect;
 use crate::command::{self, Running};
-use crate::life::{Life, Status};
+use crate::repository;
 use crate::rows::{self, Expectation, Observed, Row};
 use crate::signals::{Request, Signals};
 use crate::store::{Folder, Store, StoreError};
 use crate::terminal;
-use crate::watch::{Seen, Watcher};
+use covtap_tap::clock::Moment;
+use covtap_tap::life::{Life, Status};
+use covtap_tap::watch::Watcher;
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
@@ -174,7 +176,9 @@ pub fn run(
 
     let signals = Signals::take().map_err(system("take signals"))?;
     let screen = terminal::remember();
-    let mut watcher = Watcher::start(options.repository.clone());
+    let mut watcher = Watcher::start();
+    let repository = options.repository.clone();
+    let modules = thread::spawn(move || repository::go_modules(&repository));
     let mut command = match command::start(&options.command, &folder.raw_files()) {
         Ok(running) => running,
         Err(source) => {
@@ -187,7 +191,11 @@ pub fn run(
     screen.restore();
     observer.event(&Event::CommandEnded(status));
     let_descendants_end(&signals, &mut command, &mut watcher, options, observer)?;
-    let seen = watcher.finish();
+    let seen = Seen {
+        lives: watcher.finish(),
+        // A panic there is a defect of ours; without the modules fewer programs are expected.
+        modules: modules.join().unwrap_or_default(),
+    };
 
     let found = find_files(&folder, options);
     observer.event(&Event::Collecting {
@@ -338,6 +346,14 @@ fn wait_for_descendants(
 
 fn names(lives: &[&Life]) -> Vec<(String, u32)> {
     lives.iter().map(|life| (life.name(), life.pid)).collect()
+}
+
+/// Everything that was observed.
+struct Seen {
+    /// In order of their first sight.
+    lives: Vec<Life>,
+    /// Paths of the repository's Go modules.
+    modules: BTreeSet<String>,
 }
 
 /// The coverage directories of a run and what is in them.

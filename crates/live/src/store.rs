@@ -27,7 +27,7 @@ use covtap_model::run::Run;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Moment;
+use covtap_tap::clock::Moment;
 
 /// A store of runs: a `.covtap` directory.
 #[derive(Clone, Debug)]

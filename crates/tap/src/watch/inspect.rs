@@ -1,16 +1,14 @@
 //! Looks at executables in a thread of its own: a large one takes longer than a walk of the tree.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use covtap_profile::go::executable;
 
 use crate::life::Inspection;
-use crate::repository;
 
 /// The identity of a file and its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,11 +45,10 @@ pub(super) struct Inspector {
     known: HashMap<FileKey, Inspection>,
     requests: Option<Sender<(FileKey, File)>>,
     answers: Receiver<(FileKey, Inspection)>,
-    modules: Receiver<BTreeSet<String>>,
 }
 
 impl Inspector {
-    pub(super) fn start(repository: PathBuf) -> Self {
+    pub(super) fn start() -> Self {
         let (requests, inbox) = channel::<(FileKey, File)>();
         let (outbox, answers) = channel();
         thread::spawn(move || {
@@ -65,16 +62,10 @@ impl Inspector {
                 }
             }
         });
-        let (found, modules) = channel();
-        thread::spawn(move || {
-            // Nobody waits for it when the run has failed already.
-            let _ = found.send(repository::go_modules(&repository));
-        });
         Self {
             known: HashMap::new(),
             requests: Some(requests),
             answers,
-            modules,
         }
     }
 
@@ -113,12 +104,12 @@ impl Inspector {
         self.known.get(&key)
     }
 
-    /// Waits for all answers and for the repository's modules.
-    pub(super) fn finish(mut self) -> (HashMap<FileKey, Inspection>, BTreeSet<String>) {
+    /// Waits for all answers.
+    pub(super) fn finish(mut self) -> HashMap<FileKey, Inspection> {
         self.requests = None;
         for (key, inspection) in &self.answers {
             self.known.insert(key, inspection);
         }
-        (self.known, self.modules.recv().unwrap_or_default())
+        self.known
     }
 }

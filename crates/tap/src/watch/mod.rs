@@ -11,23 +11,8 @@ mod inspect;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod nothing;
-#[cfg(target_os = "linux")]
-mod proc;
-
-use std::collections::BTreeSet;
-
-use crate::life::Life;
 
 #[cfg(target_os = "linux")]
 pub use linux::Watcher;
 #[cfg(not(target_os = "linux"))]
 pub use nothing::Watcher;
-
-/// Everything that was seen.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// In order of their first sight.
-    pub lives: Vec<Life>,
-    /// Paths of the repository's Go modules.
-    pub modules: BTreeSet<String>,
-}

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper,
 };
 
-use super::Seen;
 use super::inspect::{FileKey, Inspector};
-use super::proc::{self, Stat};
 use crate::clock::Moment;
 use crate::life::{CoverageDirectory, End, Inspection, Life, Status};
+use crate::proc::{self, Stat};
 
 /// The time between two looks, unless looking is slow.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -55,7 +53,7 @@ impl Watcher {
 
     /// Begins: from now on, orphans below this process become its children.
     #[must_use]
-    pub fn start(repository: PathBuf) -> Self {
+    pub fn start() -> Self {
         let own = getpid();
         // Linux 3.4 and later have it; before that, orphans are lost from sight, no more.
         let _ = set_child_subreaper(Some(own));
@@ -63,7 +61,7 @@ impl Watcher {
             self_pid: own.as_raw_nonzero().get().unsigned_abs(),
             lists_children: proc::lists_children(),
             boot: proc::boot(),
-            inspector: Inspector::start(repository),
+            inspector: Inspector::start(),
             lives: Vec::new(),
             current: BTreeMap::new(),
             last_look: Moment::now(),
@@ -291,10 +289,9 @@ impl Watcher {
 
     /// Everything that was seen.
     #[must_use]
-    pub fn finish(self) -> Seen {
-        let (known, modules) = self.inspector.finish();
-        let lives = self
-            .lives
+    pub fn finish(self) -> Vec<Life> {
+        let known = self.inspector.finish();
+        self.lives
             .into_iter()
             .map(|watched| {
                 let mut life = watched.life;
@@ -303,8 +300,7 @@ impl Watcher {
                 }
                 life
             })
-            .collect();
-        Seen { lives, modules }
+            .collect()
     }
 }
 

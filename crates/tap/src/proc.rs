@@ -14,25 +14,30 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// The fields of `/proc/PID/stat` that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) state: u8,
-    pub(super) parent: u32,
-    pub(super) threads: u64,
-    pub(super) start_ticks: u64,
+pub struct Stat {
+    /// One letter: R, S, Z and so on.
+    pub state: u8,
+    /// Process id of its parent.
+    pub parent: u32,
+    /// How many threads it has.
+    pub threads: u64,
+    /// When it was started, in clock ticks since boot.
+    pub start_ticks: u64,
     /// Address of the stack's bottom: random in every exec, the same in a fork. 0 when it is hidden.
-    pub(super) stack: u64,
+    pub stack: u64,
     /// As `wait` gives it; shown of a zombie, to those who may trace it.
-    pub(super) exit_code: i32,
+    pub exit_code: i32,
 }
 
 impl Stat {
     /// Whether the process has ended and waits to be reaped. (A zombie leader with other threads is
     /// a process that goes on.)
-    pub(super) fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         matches!(self.state, b'X') || (self.state == b'Z' && self.threads <= 1)
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Takes the line of `/proc/PID/stat` apart.
+    pub fn parse(text: &str) -> Option<Self> {
         // The name may hold spaces and parentheses; the last parenthesis ends it.
         let rest = text.get(text.rfind(')')? + 1..)?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -49,19 +54,20 @@ impl Stat {
     }
 }
 
-pub(super) fn stat(pid: u32) -> Option<Stat> {
+/// `/proc/PID/stat`; `None` when there is no such process.
+pub fn stat(pid: u32) -> Option<Stat> {
     // A name may be any bytes.
     let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
     Stat::parse(&String::from_utf8_lossy(&bytes))
 }
 
 /// Whether the kernel lists children (`CONFIG_PROC_CHILDREN`).
-pub(super) fn lists_children() -> bool {
+pub fn lists_children() -> bool {
     Path::new("/proc/thread-self/children").exists()
 }
 
 /// The children of all threads of `pid`, added to `into`.
-pub(super) fn children(pid: u32, into: &mut Vec<u32>) {
+pub fn children(pid: u32, into: &mut Vec<u32>) {
     // A process that is gone has no children: they have a new parent.
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return;
@@ -77,7 +83,7 @@ pub(super) fn children(pid: u32, into: &mut Vec<u32>) {
 }
 
 /// All processes with their parents, where the kernel lists no children.
-pub(super) fn parents() -> Vec<(u32, u32)> {
+pub fn parents() -> Vec<(u32, u32)> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -92,16 +98,20 @@ pub(super) fn parents() -> Vec<(u32, u32)> {
 ///
 /// # Errors
 /// `PermissionDenied` for a process that is not ours (`sudo`), others for one that is gone.
-pub(super) fn executable(pid: u32) -> io::Result<fs::Metadata> {
+pub fn executable(pid: u32) -> io::Result<fs::Metadata> {
     fs::metadata(format!("/proc/{pid}/exe"))
 }
 
-pub(super) fn open_executable(pid: u32) -> io::Result<fs::File> {
+/// Opens the file that `pid` executes.
+///
+/// # Errors
+/// As [`executable`].
+pub fn open_executable(pid: u32) -> io::Result<fs::File> {
     fs::File::open(format!("/proc/{pid}/exe"))
 }
 
 /// Where the executable lies; its bare name when that may not be seen.
-pub(super) fn executable_path(pid: u32) -> PathBuf {
+pub fn executable_path(pid: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_else(|_| {
         let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
         PathBuf::from(OsStr::from_bytes(name.trim_ascii_end()))
@@ -109,7 +119,7 @@ pub(super) fn executable_path(pid: u32) -> PathBuf {
 }
 
 /// The process id that `pid` itself sees.
-pub(super) fn inner_pid(pid: u32) -> u32 {
+pub fn inner_pid(pid: u32) -> u32 {
     fs::read_to_string(format!("/proc/{pid}/status"))
         .ok()
         .and_then(|status| innermost(&status))
@@ -122,7 +132,7 @@ fn innermost(status: &str) -> Option<u32> {
 }
 
 /// `GOCOVERDIR` in the environment that `pid` was started with. No other variable is looked at.
-pub(super) fn coverage_directory(pid: u32) -> CoverageDirectory {
+pub fn coverage_directory(pid: u32) -> CoverageDirectory {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
         return CoverageDirectory::Unknown;
     };
@@ -148,7 +158,7 @@ fn gocoverdir(environment: &[u8]) -> Option<&Path> {
 }
 
 /// When the machine was started.
-pub(super) fn boot() -> Moment {
+pub fn boot() -> Moment {
     let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds: f64 = uptime
         .split_ascii_whitespace()
@@ -159,7 +169,7 @@ pub(super) fn boot() -> Moment {
 }
 
 /// The moment of a process's start.
-pub(super) fn started(boot: Moment, ticks: u64) -> Moment {
+pub fn started(boot: Moment, ticks: u64) -> Moment {
     Moment(boot.0 + i128::from(ticks) * i128::from(1_000_000_000 / TICKS_PER_SECOND))
 }
 

@@ -1,0 +1,1 @@
+//! Go's counters in the memory of a process.

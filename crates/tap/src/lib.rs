@@ -1,0 +1,35 @@
+//! Counters straight from the memory of running processes, and their last state when they die.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`memory`] | the seam: bytes at an address, from a live process, a recording or a script |
+//! | [`target`] | one running process: its identity and what maps it |
+//! | [`image`] | what an ELF file says of itself, looked at once |
+//! | [`go`] | Go's counters: where they lie, what they mean, a consistent snapshot |
+//! | [`trace`] | ptrace: the exit stop of a process, its execs, its signals |
+//! | [`watch`] | finds processes as they start and tells when they end |
+//! | [`life`] | one process life: what is known of it |
+//! | [`proc`] | reads of `/proc` |
+//! | [`clock`] | UTC times |
+//!
+//! The stages of a look into a process have a type each:
+//! target → image → layout → tap → snapshot.
+
+#![cfg(unix)]
+
+pub mod clock;
+pub mod life;
+pub mod watch;
+
+#[cfg(target_os = "linux")]
+pub mod go;
+#[cfg(target_os = "linux")]
+pub mod image;
+#[cfg(target_os = "linux")]
+pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod proc;
+#[cfg(target_os = "linux")]
+pub mod target;
+#[cfg(target_os = "linux")]
+pub mod trace;

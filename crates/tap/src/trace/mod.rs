@@ -1,0 +1,1 @@
+//! ptrace: the exit stop of a process, its execs, its signals.
