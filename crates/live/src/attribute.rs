@@ -142,7 +142,7 @@ pub fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use covtap_tap::life::{CoverageDirectory, End, Inspection};
+    use covtap_tap::life::{CoverageDirectory, End, Inspection, Tap};
 
     fn life(pid: u32, executable: &str, began: i128, ended: Option<i128>) -> Life {
         Life {
@@ -159,6 +159,7 @@ mod tests {
                 at: Moment(at * 1_000_000_000),
                 status: None,
             }),
+            tap: Tap::None,
         }
     }
 

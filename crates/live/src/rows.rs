@@ -447,6 +447,7 @@ mod tests {
     use super::*;
     use crate::attribute::attribute;
     use covtap_tap::clock::Moment;
+    use covtap_tap::life::Tap;
 
     fn program(path: &Path) -> Option<String> {
         path.to_str()?.rsplit('-').next().map(Into::into)
@@ -478,6 +479,7 @@ mod tests {
                 at: Moment(9_000_000_000),
                 status: Some(Status::Exit(0)),
             },
+            tap: Tap::None,
         }
     }
 

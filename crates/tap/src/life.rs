@@ -110,6 +110,72 @@ impl End {
     }
 }
 
+/// What tells one life from every other on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Process id on this machine.
+    pub pid: u32,
+    /// Start time of the process in clock ticks since boot.
+    pub start_ticks: u64,
+    /// How many programs this process ran before.
+    pub generation: u32,
+}
+
+/// What the tap got of a life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tap {
+    /// It was not tried: the program carries no coverage, or the route is not in use.
+    None,
+    /// It was tried and gave nothing.
+    Failed {
+        /// Why.
+        because: String,
+    },
+    /// Its counters were read.
+    State(State),
+}
+
+/// The state of a life that the tap keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Meta-data hash of its build, in hexadecimal.
+    pub build: String,
+    /// Its counter file, beside its covmeta.
+    pub file: PathBuf,
+    /// How its counters were found: `symbols`, `sections`, `memory`.
+    pub found: String,
+    /// When they were found.
+    pub attached: Moment,
+    /// How often they were read.
+    pub snapshots: u64,
+    /// Records of the state kept that did not fit the meta-data and were left out.
+    pub dropped: u64,
+    /// How the state kept was got.
+    pub last: Last,
+}
+
+/// How the last state of a life was got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// In its exit stop: nothing ran after it.
+    Exit,
+    /// In its exit stop, and some counters were smaller than in a snapshot before: the snapshot is
+    /// kept.
+    ExitSmaller,
+    /// While it ran, and it runs on.
+    Running {
+        /// When.
+        at: Moment,
+    },
+    /// While it ran. What it did between then and its end is not known.
+    Snapshot {
+        /// When.
+        at: Moment,
+        /// Why its exit stop did not tell.
+        because: String,
+    },
+}
+
 /// One process life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -133,6 +199,8 @@ pub struct Life {
     pub first_seen: Moment,
     /// How and when it ended.
     pub end: End,
+    /// What the tap got of it.
+    pub tap: Tap,
 }
 
 impl Life {
@@ -148,6 +216,25 @@ impl Life {
         match &self.inspection {
             Inspection::Elf(executable) => Some(executable.instrumented),
             Inspection::Pending | Inspection::Failed(_) => None,
+        }
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+            generation: self.generation,
+        }
+    }
+
+    /// What the tap keeps of it.
+    #[must_use]
+    pub fn state(&self) -> Option<&State> {
+        match &self.tap {
+            Tap::State(state) => Some(state),
+            Tap::None | Tap::Failed { .. } => None,
         }
     }
 

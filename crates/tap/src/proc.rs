@@ -94,6 +94,44 @@ pub fn parents() -> Vec<(u32, u32)> {
         .collect()
 }
 
+/// All processes.
+pub fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Whether `pid` is in the control group whose path ends with `path`, or in one below it. In any
+/// hierarchy: those of version 1 have the same tail.
+pub fn in_cgroup(pid: u32, path: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        .is_ok_and(|text| text.lines().any(|line| line_in_cgroup(line, path)))
+}
+
+/// A line is `number:controllers:/path`. See cgroups(7).
+fn line_in_cgroup(line: &str, path: &str) -> bool {
+    let Some(own) = line.splitn(3, ':').nth(2) else {
+        return false;
+    };
+    let wanted = path.trim_matches('/');
+    !wanted.is_empty() && format!("{own}/").contains(&format!("/{wanted}/"))
+}
+
+/// Whether two processes share their memory, as a child does between vfork and exec; `None` when the
+/// kernel does not say. See kcmp(2).
+pub fn same_memory(a: u32, b: u32) -> Option<bool> {
+    const KCMP_VM: libc::c_int = 1;
+    let (a, b) = (i32::try_from(a).ok()?, i32::try_from(b).ok()?);
+    #[allow(unsafe_code, reason = "no library wraps kcmp")]
+    // SAFETY: it takes five numbers and no pointers.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
+    (order >= 0).then_some(order == 0)
+}
+
 /// The metadata of the file that `pid` executes.
 ///
 /// # Errors
@@ -218,6 +256,24 @@ mod tests {
         );
         assert_eq!(gocoverdir(b"XGOCOVERDIR=/c\0GOCOVERDIR=\0"), None);
         assert_eq!(gocoverdir(b""), None);
+    }
+
+    #[test]
+    fn a_control_group_is_its_path_and_all_below() {
+        let line = "9:name=systemd:/kubelet.slice/kubepods-podab.slice/cri-1234.scope";
+        assert!(line_in_cgroup(line, "cri-1234.scope"));
+        assert!(line_in_cgroup(line, "/kubelet.slice"));
+        assert!(line_in_cgroup(line, "kubepods-podab.slice/"));
+        assert!(!line_in_cgroup(line, "cri-123"));
+        assert!(!line_in_cgroup(line, "/") && !line_in_cgroup("9:x", "x"));
+    }
+
+    #[test]
+    fn a_process_shares_its_memory_with_itself() {
+        let own = std::process::id();
+        // Where the kernel has no kcmp, or a filter forbids it, it says nothing.
+        assert_ne!(same_memory(own, own), Some(false));
+        assert_ne!(same_memory(own, 1), Some(true));
     }
 
     #[test]

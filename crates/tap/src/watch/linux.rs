@@ -180,6 +180,7 @@ impl Watcher {
                 began,
                 first_seen: now,
                 end: End::None,
+                tap: crate::life::Tap::None,
             },
             file,
             stack: stat.stack,
