@@ -6,6 +6,8 @@
 //! by its files. Elsewhere nothing is watched and the ledger says so.
 
 #[cfg(target_os = "linux")]
+pub mod events;
+#[cfg(target_os = "linux")]
 mod inspect;
 #[cfg(target_os = "linux")]
 mod linux;
