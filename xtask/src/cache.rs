@@ -7,12 +7,13 @@
 //!   go-build/                   GOCACHE of everything that xtask builds with Go
 //!   tools/<hash of the list>/   a Python environment with the developer tools
 //!   fixtures/<recipe>/<version>/<case>/
+//!   tap/<recipe>/<version>/<kind>/
 //!   bench/<version>/
 //! ```
 //!
 //! This file uses nothing but the standard library and nothing else of xtask: the differential
-//! test (`crates/cli/tests/covdata_differential.rs`) includes it, so that both look in the same
-//! place.
+//! test (`crates/cli/tests/covdata_differential.rs`) and the tap's tests include it, so that all
+//! look in the same place.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,18 @@ pub(crate) fn root() -> Option<PathBuf> {
 /// When the recipe cannot be read, or there is no cache.
 pub(crate) fn fixtures(repository: &Path) -> io::Result<PathBuf> {
     let root = root().ok_or_else(|| io::Error::other("COVTAP_CACHE and HOME are not set"))?;
-    Ok(root.join("fixtures").join(recipe(repository)?))
+    let recipe = recipe(repository, "fixtures/go", "xtask/src/fixtures.rs")?;
+    Ok(root.join("fixtures").join(recipe))
+}
+
+/// Folder of the programs for the tap's tests: `<cache>/tap/<recipe hash>`.
+///
+/// # Errors
+/// When the recipe cannot be read, or there is no cache.
+pub(crate) fn tap(repository: &Path) -> io::Result<PathBuf> {
+    let root = root().ok_or_else(|| io::Error::other("COVTAP_CACHE and HOME are not set"))?;
+    let recipe = recipe(repository, "fixtures/tap", "xtask/src/tap_fixtures.rs")?;
+    Ok(root.join("tap").join(recipe))
 }
 
 /// `go tool covdata` of this Go version, as a program.
@@ -43,11 +55,12 @@ pub(crate) fn covdata(version: &str) -> Option<PathBuf> {
     Some(root()?.join("go").join(version).join("covdata"))
 }
 
-/// Hash of everything that decides what the fixtures hold: the programs and the recorder.
-fn recipe(repository: &Path) -> io::Result<String> {
+/// Hash of everything that decides what fixtures hold: the folder of programs and the file that
+/// builds and records.
+fn recipe(repository: &Path, programs: &str, recorder: &str) -> io::Result<String> {
     let mut files = Vec::new();
-    walk(&repository.join("fixtures/go"), &mut files)?;
-    files.push(repository.join("xtask/src/fixtures.rs"));
+    walk(&repository.join(programs), &mut files)?;
+    files.push(repository.join(recorder));
     files.sort();
     let mut hash = Fnv::default();
     for file in files {

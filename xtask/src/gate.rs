@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::sh::{self, About, Failure, Result, cmd, fail, on_path};
-use crate::{deps, fixtures, schemas, structure, toolchains, tools};
+use crate::{deps, fixtures, schemas, structure, tap_fixtures, toolchains, tools};
 
 /// Lines of a failed stage's log that the terminal sees.
 const TAIL: usize = 150;
@@ -115,7 +115,7 @@ pub(crate) fn lint(args: &[String]) -> Result {
     gate.stage("schemas", |_| schemas::task(&["--check".into()]));
     gate.stage("go", |log| {
         log.run(&mut datastorage("lint")?)?;
-        let fixtures = crate::repository().join("fixtures/go");
+        let fixtures = crate::repository().join("fixtures");
         let out = sh::quiet(environment(&mut cmd("gofmt", &["-l"]))?.arg(fixtures))?;
         if !out.is_empty() {
             fail!("not formatted as gofmt does:\n{out}");
@@ -173,6 +173,11 @@ fn setup(log: &mut Log, full: bool) -> Result {
     for version in versions {
         let home = fixtures::get(version)?;
         log.say(&format!("fixtures of Go {version}: {}", home.display()));
+        let home = tap_fixtures::get(version)?;
+        log.say(&format!(
+            "programs for the tap of Go {version}: {}",
+            home.display()
+        ));
     }
     Ok(())
 }
