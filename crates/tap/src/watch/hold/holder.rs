@@ -1,0 +1,464 @@
+//! The holder: answers the kernel's questions.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::fanotify::{
+    EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, Response,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, chdir, getpid, getppid, getrlimit,
+    set_parent_process_death_signal, setrlimit,
+};
+use rustix::stdio::{stdin, stdout};
+
+use super::bell::Bell;
+use super::looks::{FileKey, Looks};
+use super::mounts::{Mounts, Round};
+use super::wire::{LONGEST, Message, Ticket};
+use super::{Ended, Held};
+
+/// A sign of life for the guardian, so often.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long an instrumented program waits for the session. `PTRACE_SEIZE` of the held thread takes a
+/// few microseconds; where the kernel keeps it waiting until this program is allowed, longer would not
+/// help.
+const ANSWER: Duration = Duration::from_millis(20);
+/// How long a program waits for the first look at its file.
+const LOOK: Duration = Duration::from_millis(250);
+/// Descriptors that are kept free: those of one read from the kernel (4096 bytes of events with 24
+/// bytes each), twice, since a look has its own; and our own. When there is none left, the kernel
+/// denies an exec.
+const SPARE: u64 = 512;
+/// With less it is not worth beginning.
+const FEWEST: u64 = 1024;
+
+/// What the holder process does, from its start to its end.
+///
+/// # Errors
+/// When it was not started by [`guard`](super::guard).
+pub fn serve() -> io::Result<()> {
+    // A holder without guardian must not be.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A guardian that is stopped must not stop this one.
+    rustix::io::ioctl_fionbio(stdout(), true)?;
+    // A working directory could not be unmounted.
+    chdir("/")?;
+    let session = pid(Some(sockopt::socket_peercred(stdin())?.pid));
+    let ours = [session, pid(getppid()), pid(Some(getpid()))];
+    // From here on the session is told.
+    let last = match Holder::start(ours).map_err(Stop::NotStarted) {
+        Ok(holder) => holder.run(),
+        Err(stop) => Err(stop),
+    };
+    match last {
+        Err(Stop::NotStarted(error)) => tell(&Message::Failed {
+            error: error as i32,
+        }),
+        Err(Stop::Failed(error)) => tell(&Message::Ended(Ended::GaveUp(error as i32))),
+        Err(Stop::Over) | Ok(()) => true,
+    };
+    Ok(())
+}
+
+/// 0 for a process of another pid namespace.
+fn pid(pid: Option<Pid>) -> u32 {
+    pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+/// Why the holder ends.
+enum Stop {
+    /// The session or the guardian is gone.
+    Over,
+    /// Nothing could be marked.
+    NotStarted(Errno),
+    /// The kernel's events cannot be read or answered. Ending allows everything.
+    Failed(Errno),
+}
+
+impl From<Errno> for Stop {
+    fn from(error: Errno) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// An exec whose file is being looked at.
+struct Looking {
+    key: FileKey,
+    event: FanotifyEvent,
+    until: Instant,
+}
+
+/// An exec that was allowed before it was known whether it should be told.
+struct Late {
+    key: FileKey,
+    tid: i32,
+    path: PathBuf,
+}
+
+struct Holder {
+    group: Arc<Fanotify>,
+    /// The session, the guardian, this process: they are never held.
+    ours: [u32; 3],
+    bell: Bell,
+    looks: Looks,
+    marks: Receiver<Result<Round, Errno>>,
+    /// Whether the session knows that everything is marked.
+    ready: bool,
+    /// Waiting for the session, each until its time. Tickets and times grow together.
+    held: BTreeMap<Ticket, (FanotifyEvent, Instant)>,
+    next: u64,
+    /// In the order of their times.
+    looking: Vec<Looking>,
+    late: Vec<Late>,
+    /// At most so many execs wait here; all others wait in the kernel.
+    most: usize,
+    lost: u64,
+    beat: Instant,
+}
+
+impl Holder {
+    fn start(ours: [u32; 3]) -> Result<Self, Errno> {
+        let most = raise_limit()?;
+        let group = Arc::new(Fanotify::init(
+            InitFlags::FAN_CLASS_CONTENT
+                | InitFlags::FAN_REPORT_TID
+                | InitFlags::FAN_CLOEXEC
+                | InitFlags::FAN_NONBLOCK
+                | InitFlags::FAN_UNLIMITED_QUEUE
+                | InitFlags::FAN_UNLIMITED_MARKS,
+            EventFFlags::O_RDONLY | EventFFlags::O_LARGEFILE | EventFFlags::O_CLOEXEC,
+        )?);
+        let bell = Bell::new().map_err(errno)?;
+        let mounts = Mounts::open().map_err(errno)?;
+        let (news, marks) = channel();
+        {
+            let (group, bell) = (group.clone(), bell.clone());
+            thread::spawn(move || mark(mounts, &group, &news, &bell));
+        }
+        Ok(Self {
+            group,
+            ours,
+            looks: Looks::start(&bell),
+            bell,
+            marks,
+            ready: false,
+            held: BTreeMap::new(),
+            next: 0,
+            looking: Vec::new(),
+            late: Vec::new(),
+            most,
+            lost: 0,
+            beat: Instant::now(),
+        })
+    }
+
+    fn run(mut self) -> Result<(), Stop> {
+        loop {
+            self.heartbeat()?;
+            let [session, bell, kernel] = self.wait();
+            if session {
+                self.take_answers()?;
+            }
+            if bell {
+                self.bell.answer();
+                self.take_looks()?;
+                self.take_marks()?;
+            }
+            if kernel {
+                self.take_events()?;
+            }
+            self.expire()?;
+        }
+    }
+
+    fn heartbeat(&mut self) -> Result<(), Stop> {
+        let now = Instant::now();
+        if now < self.beat {
+            return Ok(());
+        }
+        self.beat = now + HEARTBEAT;
+        if self.lost > 0 && tell(&Message::Lost(self.lost)) {
+            self.lost = 0;
+        }
+        match rustix::io::write(stdout(), b".") {
+            // A guardian that is stopped.
+            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(()),
+            Err(_) => Err(Stop::Over),
+        }
+    }
+
+    /// Waits until something is to be done. Returns who has something: session, bell, kernel.
+    fn wait(&self) -> [bool; 3] {
+        let first_answer = self.held.values().next().map(|(_, until)| *until);
+        let first_look = self.looking.first().map(|l| l.until);
+        let next = [Some(self.beat), first_answer, first_look]
+            .into_iter()
+            .flatten()
+            .min();
+        let left = next.map(|n| n.saturating_duration_since(Instant::now()));
+        let timeout = Timespec::try_from(left.unwrap_or_default()).unwrap_or_default();
+        let mut ready = vec![
+            PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
+        ];
+        if self.held.len() + self.looking.len() < self.most {
+            ready.push(PollFd::from_borrowed_fd(self.group.as_fd(), PollFlags::IN));
+        }
+        // Interrupted, it is as if nothing had come.
+        let _ = poll(&mut ready, Some(&timeout));
+        let has = |index: usize| ready.get(index).is_some_and(|r| !r.revents().is_empty());
+        [has(0), has(1), has(2)]
+    }
+
+    fn take_events(&mut self) -> Result<(), Stop> {
+        let events = match self.group.read_events() {
+            Ok(events) => events,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+            // The exec that it was about has been denied: no further one must be.
+            Err(error) => return Err(error.into()),
+        };
+        for event in events {
+            self.see(event)?;
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, event: FanotifyEvent) -> Result<(), Stop> {
+        let Some(fd) = event.fd() else {
+            // The queue was full, and the kernel allowed what did not fit.
+            self.lost += 1;
+            return Ok(());
+        };
+        let file = fd.try_clone_to_owned().map(File::from).map_err(errno)?;
+        let Ok(metadata) = file.metadata() else {
+            // A file that is not there any more, on a network file system.
+            return self.allow(&event);
+        };
+        let key = FileKey::of(&metadata);
+        match self.looks.known(&key) {
+            Some(false) => self.allow(&event),
+            Some(true) => self.hold(key, event),
+            None => {
+                if !self.looks.is_asked(&key) {
+                    self.looks.ask(key, file);
+                }
+                self.looking.push(Looking {
+                    key,
+                    event,
+                    until: Instant::now() + LOOK,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn hold(&mut self, key: FileKey, event: FanotifyEvent) -> Result<(), Stop> {
+        let path = path_of(&event);
+        match self.tell_of(key, event.pid(), path, true) {
+            Some(ticket) => {
+                self.held.insert(ticket, (event, Instant::now() + ANSWER));
+                Ok(())
+            }
+            None => self.allow(&event),
+        }
+    }
+
+    /// Tells the session of an exec; `None` when there is nothing to wait for.
+    fn tell_of(&mut self, key: FileKey, tid: i32, path: PathBuf, waits: bool) -> Option<Ticket> {
+        // A thread that has been killed meanwhile, or of another pid namespace.
+        let tid = u32::try_from(tid).ok().filter(|tid| *tid != 0)?;
+        let pid = process_of(tid)?;
+        if self.ours.contains(&pid) {
+            return None;
+        }
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        let told = tell(&Message::Held(Held {
+            ticket,
+            tid,
+            pid,
+            device: key.device,
+            inode: key.inode,
+            path,
+            waits,
+        }));
+        if !told {
+            self.lost += 1;
+        }
+        told.then_some(ticket)
+    }
+
+    fn allow(&self, event: &FanotifyEvent) -> Result<(), Stop> {
+        let Some(fd) = event.fd() else {
+            return Ok(());
+        };
+        let allow = FanotifyResponse::new(fd, Response::FAN_ALLOW);
+        match self.group.write_response(allow) {
+            // The thread has been killed while it waited.
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn take_answers(&mut self) -> Result<(), Stop> {
+        let mut buffer = [0; LONGEST];
+        loop {
+            match recv(stdin(), &mut buffer, RecvFlags::DONTWAIT) {
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Ok((0, _)) | Err(_) => return Err(Stop::Over),
+                Ok((length, _)) => {
+                    let message = buffer.get(..length).and_then(Message::decode);
+                    if let Some(Message::Answer(ticket)) = message
+                        && let Some((event, _)) = self.held.remove(&ticket)
+                    {
+                        self.allow(&event)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_looks(&mut self) -> Result<(), Stop> {
+        for (key, instrumented) in self.looks.take() {
+            for waiting in self
+                .looking
+                .extract_if(.., |l| l.key == key)
+                .collect::<Vec<_>>()
+            {
+                if instrumented {
+                    self.hold(key, waiting.event)?;
+                } else {
+                    self.allow(&waiting.event)?;
+                }
+            }
+            for late in self
+                .late
+                .extract_if(.., |l| l.key == key)
+                .collect::<Vec<_>>()
+            {
+                if instrumented {
+                    self.tell_of(key, late.tid, late.path, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_marks(&mut self) -> Result<(), Stop> {
+        while let Ok(news) = self.marks.try_recv() {
+            // An error: the list of mounts cannot be read any more.
+            let round = news?;
+            let first_error = round.unmarked.iter().find_map(|u| u.error);
+            for unmarked in round.unmarked {
+                tell(&Message::Unmarked(unmarked));
+            }
+            if !self.ready {
+                self.ready = true;
+                if round.marked == 0 {
+                    let error = first_error.map_or(Errno::ENODEV, Errno::from_raw);
+                    return Err(Stop::NotStarted(error));
+                }
+                tell(&Message::Ready {
+                    holder: std::process::id(),
+                    marked: round.marked,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Allows what has waited long enough.
+    fn expire(&mut self) -> Result<(), Stop> {
+        let now = Instant::now();
+        while let Some(first) = self.held.first_entry()
+            && first.get().1 <= now
+        {
+            let (ticket, (event, _)) = first.remove_entry();
+            self.allow(&event)?;
+            tell(&Message::Expired(ticket));
+        }
+        let over = self.looking.partition_point(|l| l.until <= now);
+        for waited in self.looking.drain(..over).collect::<Vec<_>>() {
+            self.late.push(Late {
+                key: waited.key,
+                tid: waited.event.pid(),
+                path: path_of(&waited.event),
+            });
+            self.allow(&waited.event)?;
+        }
+        Ok(())
+    }
+}
+
+/// Marks what there is, then what comes.
+fn mark(mut mounts: Mounts, group: &Fanotify, news: &Sender<Result<Round, Errno>>, bell: &Bell) {
+    loop {
+        let round = mounts.mark(group).map_err(errno);
+        let over = round.is_err();
+        // The other end lives as long as this process.
+        let _ = news.send(round);
+        bell.ring();
+        if over {
+            return;
+        }
+        if let Err(error) = mounts.changed() {
+            let _ = news.send(Err(errno(error)));
+            bell.ring();
+            return;
+        }
+    }
+}
+
+/// Says something to the session, without waiting. Returns whether it will arrive; when it will not
+/// because the session is gone, the next wait shows that.
+fn tell(message: &Message) -> bool {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    send(stdin(), &message.encode(), flags).is_ok()
+}
+
+/// As many descriptors as this process may have; returns how many execs may wait here.
+fn raise_limit() -> Result<usize, Errno> {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if most < FEWEST || setrlimit(Resource::Nofile, raised).is_err() {
+        return Err(Errno::EMFILE);
+    }
+    Ok(usize::try_from((most - SPARE) / 2).unwrap_or(usize::MAX))
+}
+
+/// Where the file of an event is, as this process sees it.
+fn path_of(event: &FanotifyEvent) -> PathBuf {
+    // It is there for people to read: without it, they have the numbers.
+    event
+        .fd()
+        .and_then(|fd| fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok())
+        .unwrap_or_default()
+}
+
+/// The process of a thread; `None` when it is gone.
+fn process_of(tid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{tid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|l| l.strip_prefix("Tgid:"))?;
+    line.trim().parse().ok()
+}
+
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

@@ -1,0 +1,696 @@
+//! The hold, on the running kernel.
+//!
+//! A hold marks every file system that its session can see, and some of these tests stop the holder,
+//! so that execs hang. Each test therefore runs in a mount namespace of its own whose root holds
+//! nothing but a small file system in memory: that one is marked, and nothing of the machine.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and its processes tell each other things"
+)]
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use covtap_tap::life::Status;
+use covtap_tap::watch::hold::{self, Ended, Held, Hold};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::chroot;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+/// What a process of this test binary is to be.
+const ROLE: &str = "COVTAP_TEST_HOLD";
+
+/// Places in the roots of the tests.
+const SELF: &str = "/hold-test";
+const INSTRUMENTED: &str = "/instrumented";
+const PLAIN: &str = "/plain";
+
+/// This test binary again, in one of the roles of [`hold_child`].
+fn role(program: impl Into<PathBuf>, role: &str) -> Command {
+    let mut command = Command::new(program.into());
+    command.args(["--exact", "--ignored", "--nocapture", "hold_child"]);
+    command.env(ROLE, role);
+    command
+}
+
+#[test]
+#[ignore = "guardian, holder or session of the other tests"]
+fn hold_child() {
+    let own = std::env::current_exe().unwrap();
+    match std::env::var(ROLE).as_deref() {
+        Ok("guardian") => hold::guard(role(own, "holder")).unwrap(),
+        Ok("holder") => hold::serve().unwrap(),
+        Ok("session") => match hold::start(role(own, "guardian")) {
+            Ok(hold) => {
+                let [guardian, holder] = hold.processes();
+                println!("\nhold: {guardian} {holder}");
+                // Until it is killed.
+                let _ = std::io::stdin().lines().count();
+            }
+            Err(why) => println!("\nhold: {why}"),
+        },
+        _ => return,
+    }
+    // Without the words of the test runner.
+    std::process::exit(0);
+}
+
+/// Says it past the test runner, which hides what a passing test prints.
+fn skipped(why: impl Display) {
+    let line = format!("SKIPPED: holding programs: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
+/// An instrumented program and one that is not. Both are static and end with the code that they are
+/// given.
+struct Programs {
+    instrumented: PathBuf,
+    plain: PathBuf,
+}
+
+fn programs() -> Result<&'static Programs, String> {
+    static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
+    PROGRAMS.get_or_init(build).as_ref().map_err(Clone::clone)
+}
+
+fn build() -> Result<Programs, String> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hold");
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("go.mod"), "module example.org/hold\n\ngo 1.21\n").unwrap();
+    let main = "package main\n\nimport \"os\"\n\n\
+        func main() {\n\tif len(os.Args) > 1 {\n\t\tos.Exit(int(os.Args[1][0] - '0'))\n\t}\n}\n";
+    fs::write(place.join("main.go"), main).unwrap();
+    let go = |name: &str, cover: &[&str]| {
+        let program = place.join(name);
+        let output = Command::new("go")
+            .args(["build", "-o", name])
+            .args(cover)
+            .current_dir(&place)
+            .env("GOFLAGS", "-buildvcs=false")
+            .env("CGO_ENABLED", "0")
+            .output()
+            .map_err(|e| format!("no go on PATH: {e}"))?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        Ok::<_, String>(program)
+    };
+    Ok(Programs {
+        instrumented: go("instrumented", &["-cover"])?,
+        plain: go("plain", &[])?,
+    })
+}
+
+/// Runs a test in a root of its own, in a thread of its own: with this thread, the namespace ends.
+fn in_own_root(test: impl FnOnce() + Send + 'static) {
+    let programs = match programs() {
+        Ok(programs) => programs,
+        Err(why) => return skipped(why),
+    };
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().to_path_buf();
+    let thread = thread::spawn(move || match enter(&root, programs) {
+        Ok(()) => test(),
+        Err(nix::Error::EPERM) => skipped("no CAP_SYS_ADMIN"),
+        Err(why) => panic!("cannot enter the root of the test: {why}"),
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn enter(root: &Path, programs: &Programs) -> nix::Result<()> {
+    const NONE: Option<&str> = None;
+    let own = std::env::current_exe().unwrap();
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
+    mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE)?;
+    mount(NONE, root, Some("tmpfs"), MsFlags::empty(), NONE)?;
+    let copy = |from: &Path, to: &str| {
+        let to = root.join(to.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    copy(&own, SELF);
+    copy(&programs.instrumented, INSTRUMENTED);
+    copy(&programs.plain, PLAIN);
+    for library in libraries(&own) {
+        copy(Path::new(&library), &library);
+    }
+    for directory in ["proc", "dev", "tmp", "new"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    let all = Mode::from_bits_truncate(0o666);
+    mknod(&root.join("dev/null"), SFlag::S_IFCHR, all, makedev(1, 3))?;
+    mount(
+        NONE,
+        &root.join("proc"),
+        Some("proc"),
+        MsFlags::empty(),
+        NONE,
+    )?;
+    chroot(root)?;
+    nix::unistd::chdir("/")?;
+    // Before anything is marked: only what was made here can be seen.
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let points: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(4)).collect();
+    assert_eq!(points, ["/", "/proc"]);
+    Ok(())
+}
+
+/// The libraries of a program, the loader included.
+fn libraries(program: &Path) -> Vec<String> {
+    let output = Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.split_ascii_whitespace();
+    words
+        .filter(|w| w.starts_with('/'))
+        .map(Into::into)
+        .collect()
+}
+
+/// A hold whose processes do not outlive the test, whatever happens.
+struct Rig {
+    hold: Option<Hold>,
+    processes: [u32; 2],
+}
+
+impl Rig {
+    fn new() -> Self {
+        let hold = hold::start(role(SELF, "guardian")).unwrap();
+        assert_eq!(hold.marked(), 1, "the root of the test alone");
+        assert_eq!(hold.unmarked(), []);
+        Self {
+            processes: hold.processes(),
+            hold: Some(hold),
+        }
+    }
+
+    fn hold(&mut self) -> &mut Hold {
+        self.hold.as_mut().unwrap()
+    }
+
+    fn guardian(&self) -> u32 {
+        self.processes[0]
+    }
+
+    fn holder(&self) -> u32 {
+        self.processes[1]
+    }
+
+    /// Answers everything until `over`; returns what was held.
+    fn answer_until(&mut self, mut over: impl FnMut(&[Held]) -> bool) -> Vec<Held> {
+        let mut all = Vec::new();
+        while !over(&all) {
+            for held in self.messages(Duration::from_millis(10)) {
+                self.hold().answer(held.ticket);
+                all.push(held);
+            }
+        }
+        all
+    }
+
+    /// Waits for messages; returns without any when the time is over.
+    fn messages(&mut self, time: Duration) -> Vec<Held> {
+        readable(self.hold(), time);
+        self.hold().messages()
+    }
+
+    /// Whether something comes within a tenth of a second: long enough for an exec to begin.
+    fn messages_come(&mut self) -> bool {
+        !self.messages(Duration::from_millis(100)).is_empty()
+    }
+
+    /// Waits until the hold says that it is over.
+    fn ended(&mut self) -> Ended {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            self.messages(Duration::from_millis(100));
+            if let Some(ended) = self.hold().ended() {
+                return ended;
+            }
+            assert!(Instant::now() < end, "the hold does not end");
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.hold = None;
+        for pid in self.processes {
+            // The numbers may be those of others by now; then they are not test binaries.
+            let is_ours =
+                fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(SELF));
+            if is_ours {
+                signal(pid, Signal::KILL);
+            }
+            assert!(!is_ours || thread::panicking(), "{pid} was left over");
+        }
+    }
+}
+
+fn readable(what: impl std::os::fd::AsFd, time: Duration) -> bool {
+    let mut ready = [PollFd::new(&what, PollFlags::IN)];
+    poll(&mut ready, Some(&Timespec::try_from(time).unwrap())).unwrap() > 0
+}
+
+fn pid(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).unwrap()
+}
+
+fn signal(process: u32, signal: Signal) {
+    kill_process(pid(process), signal).unwrap();
+}
+
+/// Waits until a process has ended.
+fn gone(process: u32) -> bool {
+    match pidfd_open(pid(process), PidfdFlags::empty()) {
+        Ok(handle) => readable(handle, Duration::from_secs(5)),
+        Err(_) => true,
+    }
+}
+
+/// A program, which is to end with this code.
+fn command(program: &str, code: &str) -> Command {
+    let mut command = Command::new(program);
+    // It has nowhere to write its counters to, and says so.
+    command.arg(code).stderr(Stdio::null());
+    command
+}
+
+/// Starts a program in another thread; this one can answer meanwhile.
+fn run(program: &str, code: &str) -> thread::JoinHandle<(ExitStatus, Duration)> {
+    let mut command = command(program, code);
+    thread::spawn(move || {
+        let start = Instant::now();
+        let status = command.status().unwrap();
+        (status, start.elapsed())
+    })
+}
+
+/// The program is looked at once, so that this is not part of what is measured.
+fn warm_up(rig: &mut Rig) {
+    for program in [INSTRUMENTED, PLAIN] {
+        let process = run(program, "0");
+        rig.answer_until(|_| process.is_finished());
+    }
+}
+
+#[test]
+fn every_instrumented_program_is_told_before_its_first_instruction() {
+    const MANY: usize = 200;
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let own = fs::read_link("/proc/thread-self/exe").unwrap();
+        let launcher = thread::spawn(|| {
+            let mut pids = Vec::new();
+            for _ in 0..MANY {
+                let status = command(PLAIN, "5").status().unwrap();
+                assert_eq!(status.code(), Some(5));
+                let mut child = command(INSTRUMENTED, "7").spawn().unwrap();
+                pids.push(child.id());
+                assert_eq!(child.wait().unwrap().code(), Some(7));
+            }
+            pids
+        });
+        let mut told = Vec::new();
+        while !launcher.is_finished() {
+            for held in rig.messages(Duration::from_millis(10)) {
+                // It is still what it was before the exec: a copy of this test.
+                let exe = fs::read_link(format!("/proc/{}/exe", held.pid)).unwrap();
+                assert_eq!(exe, own);
+                assert!(held.waits);
+                assert_eq!(held.path, Path::new(INSTRUMENTED));
+                assert_eq!(held.tid, held.pid);
+                told.push(held.pid);
+                rig.hold().answer(held.ticket);
+            }
+        }
+        assert_eq!(told, launcher.join().unwrap());
+        let counts = rig.hold().counts();
+        assert_eq!((counts.held, counts.lost), (MANY as u64, 0));
+        // A test that is not given the processor for 20 ms is not wrong.
+        assert!(counts.expired < 20, "{counts:?}");
+    });
+}
+
+#[test]
+fn without_an_answer_a_program_runs_after_20_ms() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        let process = run(INSTRUMENTED, "0");
+        let held = rig.messages(Duration::from_secs(5));
+        assert_eq!(held.len(), 1);
+        let (status, time) = process.join().unwrap();
+        assert!(status.success());
+        assert!(time >= Duration::from_millis(20), "{time:?}");
+        assert!(time < Duration::from_secs(2), "{time:?}");
+        // The word about it, and nothing else.
+        assert_eq!(rig.messages(Duration::from_secs(5)), []);
+        assert_eq!(rig.hold().counts().expired, 1);
+        // Too late, and for nothing: no harm.
+        rig.hold().answer(held[0].ticket);
+        rig.hold().answer(held[0].ticket);
+        let process = run(INSTRUMENTED, "3");
+        rig.answer_until(|_| process.is_finished());
+        assert_eq!(process.join().unwrap().0.code(), Some(3));
+        assert_eq!(rig.hold().counts().held, 4 - 1);
+    });
+}
+
+#[test]
+fn an_answer_lets_it_run_at_once() {
+    const TIMES: usize = 20;
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        let mut times: Vec<Duration> = (0..TIMES)
+            .map(|_| {
+                let process = run(INSTRUMENTED, "0");
+                rig.answer_until(|_| process.is_finished());
+                process.join().unwrap().1
+            })
+            .collect();
+        times.sort();
+        println!("median {:?}", times[TIMES / 2]);
+        assert!(times[TIMES / 2] < Duration::from_millis(20), "{times:?}");
+    });
+}
+
+#[test]
+fn a_script_is_told_when_its_interpreter_is_instrumented() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let script = "/tmp/script";
+        fs::write(script, format!("#!{INSTRUMENTED} 4\n")).unwrap();
+        fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let process = run(script, "0");
+        let told = rig.answer_until(|_| process.is_finished());
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].path, Path::new(INSTRUMENTED));
+        assert_eq!(process.join().unwrap().0.code(), Some(4));
+    });
+}
+
+#[test]
+fn a_program_that_is_replaced_is_looked_at_again() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let place = "/tmp/program";
+        for (from, expected) in [(PLAIN, 0), (INSTRUMENTED, 1), (PLAIN, 0)] {
+            // Into the same file.
+            fs::copy(from, place).unwrap();
+            for _ in 0..2 {
+                let process = run(place, "0");
+                let told = rig.answer_until(|_| process.is_finished());
+                assert_eq!(told.len(), expected, "{from}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_exec_by_another_thread_names_thread_and_process() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        // The test runner runs a test in a thread that is not the first.
+        let mut process = Command::new(SELF)
+            .args(["--exact", "--ignored", "exec_instrumented"])
+            .args(["--test-threads", "2"])
+            .env(ROLE, "exec")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let told = rig.answer_until(|told| !told.is_empty());
+        assert_eq!(process.wait().unwrap().code(), Some(6));
+        assert_eq!(told[0].pid, process.id());
+        assert_ne!(told[0].tid, process.id());
+    });
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn exec_instrumented() {
+    if std::env::var_os(ROLE).is_some() {
+        use std::os::unix::process::CommandExt;
+        let exec = || panic!("{}", Command::new(INSTRUMENTED).arg("6").exec());
+        thread::spawn(exec).join().unwrap();
+    }
+}
+
+#[test]
+fn a_new_mount_is_followed() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let start = Instant::now();
+        mount(
+            None::<&str>,
+            "/new",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .unwrap();
+        fs::copy(INSTRUMENTED, "/new/program").unwrap();
+        let mut runs = 0;
+        let told = loop {
+            runs += 1;
+            let process = run("/new/program", "0");
+            let told = rig.answer_until(|_| process.is_finished());
+            if !told.is_empty() {
+                break told;
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "it is not seen");
+        };
+        println!("held in run {runs}, {:?} after the mount", start.elapsed());
+        assert_eq!(told[0].path, Path::new("/new/program"));
+    });
+}
+
+#[test]
+fn a_mount_that_may_not_execute_is_left_alone() {
+    in_own_root(|| {
+        mount(
+            None::<&str>,
+            "/new",
+            Some("tmpfs"),
+            MsFlags::MS_NOEXEC,
+            None::<&str>,
+        )
+        .unwrap();
+        let rig = Rig::new();
+        assert_eq!(rig.hold.as_ref().unwrap().marked(), 1);
+    });
+}
+
+#[test]
+fn a_session_that_does_not_read_loses_nothing_in_silence() {
+    const THREADS: usize = 16;
+    const EACH: usize = 40;
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                thread::spawn(|| {
+                    for _ in 0..EACH {
+                        assert!(command(INSTRUMENTED, "0").status().unwrap().success());
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let all = (THREADS * EACH) as u64;
+        let end = Instant::now() + Duration::from_secs(5);
+        while rig.hold().counts().held + rig.hold().counts().lost < all {
+            rig.messages(Duration::from_millis(100));
+            assert!(Instant::now() < end, "{:?}", rig.hold().counts());
+        }
+        let counts = rig.hold().counts();
+        println!("{counts:?}");
+        assert_eq!(counts.held + counts.lost, all);
+        assert!(counts.lost > 0, "{counts:?}");
+    });
+}
+
+#[test]
+fn a_stopped_holder_is_ended_within_two_seconds() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        let stopped = Instant::now();
+        signal(rig.holder(), Signal::STOP);
+        let process = run(PLAIN, "5");
+        assert_eq!(rig.ended(), Ended::Hung);
+        let (status, _) = process.join().unwrap();
+        let time = stopped.elapsed();
+        println!("freed after {time:?}");
+        assert_eq!(status.code(), Some(5));
+        assert!(time > Duration::from_secs(1), "{time:?}");
+        assert!(time < Duration::from_secs(4), "{time:?}");
+        assert!(gone(rig.holder()) && gone(rig.guardian()));
+        // Nothing is held any more.
+        let (status, _) = run(INSTRUMENTED, "5").join().unwrap();
+        assert_eq!(status.code(), Some(5));
+    });
+}
+
+#[test]
+fn a_killed_holder_frees_what_it_held() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        // With something in its hands.
+        signal(rig.holder(), Signal::STOP);
+        let process = run(PLAIN, "5");
+        assert!(!rig.messages_come());
+        let killed = Instant::now();
+        signal(rig.holder(), Signal::KILL);
+        assert_eq!(process.join().unwrap().0.code(), Some(5));
+        assert!(killed.elapsed() < Duration::from_secs(1));
+        assert_eq!(rig.ended(), Ended::Holder(Some(Status::Signal(9))));
+        assert!(gone(rig.guardian()));
+    });
+}
+
+#[test]
+fn a_killed_guardian_takes_the_holder_with_it() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        // Even one that cannot do anything by itself.
+        signal(rig.holder(), Signal::STOP);
+        let process = run(PLAIN, "5");
+        assert!(!rig.messages_come());
+        let killed = Instant::now();
+        signal(rig.guardian(), Signal::KILL);
+        assert_eq!(process.join().unwrap().0.code(), Some(5));
+        assert!(killed.elapsed() < Duration::from_secs(1));
+        assert!(gone(rig.holder()));
+        assert_eq!(rig.ended(), Ended::Guardian);
+    });
+}
+
+#[test]
+fn a_guardian_that_was_stopped_does_not_take_the_time_for_silence() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        signal(rig.guardian(), Signal::STOP);
+        // Longer than its patience.
+        assert!(rig.messages(Duration::from_millis(2500)).is_empty());
+        signal(rig.guardian(), Signal::CONT);
+        let process = run(INSTRUMENTED, "0");
+        let told = rig.answer_until(|_| process.is_finished());
+        assert_eq!(told.len(), 1);
+        assert_eq!(rig.hold().ended(), None);
+    });
+}
+
+#[test]
+fn without_the_session_nothing_is_left() {
+    in_own_root(|| {
+        let rig = Rig::new();
+        let [guardian, holder] = rig.processes;
+        // Both in a session of the terminal that is not ours.
+        for pid in [guardian, holder] {
+            assert_eq!(session_of(pid), guardian);
+        }
+        drop(rig);
+        assert!(gone(guardian) && gone(holder));
+
+        let (mut session, processes) = session(SELF);
+        // Stopped, it delays instrumented programs by 20 ms, and others not at all.
+        signal(session.id(), Signal::STOP);
+        for program in [INSTRUMENTED, PLAIN, INSTRUMENTED] {
+            let (status, time) = run(program, "0").join().unwrap();
+            assert!(status.success());
+            assert!(time < Duration::from_secs(1), "{time:?}");
+        }
+        session.kill().unwrap();
+        session.wait().unwrap();
+        for pid in processes.unwrap() {
+            assert!(gone(pid));
+        }
+    });
+}
+
+fn session_of(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit(')').next().unwrap();
+    fields
+        .split_ascii_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// A session in a process of its own: with guardian and holder, or what it says instead.
+fn session(program: impl Into<PathBuf>) -> (Child, Result<[u32; 2], String>) {
+    tell_hold(role(program, "session"))
+}
+
+fn tell_hold(mut command: Command) -> (Child, Result<[u32; 2], String>) {
+    let mut session = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(session.stdout.take().unwrap()).lines();
+    let words = lines
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.strip_prefix("hold: ")?.to_owned()))
+        .unwrap();
+    let numbers: Vec<u32> = words.split(' ').filter_map(|w| w.parse().ok()).collect();
+    (session, numbers.try_into().map_err(|_| words))
+}
+
+#[test]
+fn without_rights_the_reason_is_said() {
+    let own = role(std::env::current_exe().unwrap(), "session");
+    // Root of a user namespace of its own has CAP_SYS_ADMIN, of no use here.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]);
+    command.arg(own.get_program()).args(own.get_args());
+    command.env(ROLE, "session");
+    if !matches!(
+        Command::new("unshare").args(["--user", "true"]).status(),
+        Ok(status) if status.success()
+    ) {
+        return skipped("no unshare or no user namespaces");
+    }
+    let (mut session, said) = tell_hold(command);
+    session.kill().unwrap();
+    session.wait().unwrap();
+    assert_eq!(
+        said.unwrap_err(),
+        "holding programs needs CAP_SYS_ADMIN in the machine's own user namespace"
+    );
+}
+
+#[test]
+fn a_guardian_that_ends_at_once_is_an_error() {
+    let error = hold::start(Command::new("true")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the hold did not start: the guardian is gone"
+    );
+    let error = hold::start(Command::new("/no/such/program")).unwrap_err();
+    assert!(
+        error.to_string().starts_with("cannot start the guardian"),
+        "{error}"
+    );
+}
