@@ -3,7 +3,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`memory`] | the seam: bytes at an address, from a live process, a recording or a script |
-//! | [`target`] | one running process: its identity and what maps it |
+//! | [`target`] | one running process: its identity and what it has mapped |
+//! | [`maps`] | the addresses that a process has mapped |
+//! | [`permission`] | why a process may not be read, and what would help |
 //! | [`image`] | what an ELF file says of itself, looked at once |
 //! | [`go`] | Go's counters: where they lie, what they mean, a consistent snapshot |
 //! | [`trace`] | ptrace: the exit stop of a process, its execs, its signals |
@@ -26,7 +28,11 @@ pub mod go;
 #[cfg(target_os = "linux")]
 pub mod image;
 #[cfg(target_os = "linux")]
+pub mod maps;
+#[cfg(target_os = "linux")]
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod permission;
 #[cfg(target_os = "linux")]
 pub mod proc;
 #[cfg(target_os = "linux")]

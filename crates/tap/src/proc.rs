@@ -206,6 +206,26 @@ pub fn boot() -> Moment {
     Moment(Moment::now().0 - (seconds * 1e9) as i128)
 }
 
+/// The moment of a process's start, the same whoever asks and when: the kernel's own moment of the
+/// machine's start is in whole seconds. Good for names, not for comparisons.
+pub fn started_stably(ticks: u64) -> Moment {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let boot = stat.lines().find_map(|l| l.strip_prefix("btime "));
+    let boot: i128 = boot.and_then(|s| s.trim().parse().ok()).unwrap_or(0);
+    started(Moment(boot * 1_000_000_000), ticks)
+}
+
+/// Whether `pid` is a thread of the kernel.
+pub fn is_kernel_thread(pid: u32) -> bool {
+    // Field 9 of the line, and the kernel's include/linux/sched.h.
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let line = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line);
+    let fields = line.rfind(')').map(|end| &line[end + 1..]);
+    let flags = fields.and_then(|f| f.split_ascii_whitespace().nth(9 - 3)?.parse().ok());
+    flags.is_some_and(|flags: u64| flags & PF_KTHREAD != 0)
+}
+
 /// The moment of a process's start.
 pub fn started(boot: Moment, ticks: u64) -> Moment {
     Moment(boot.0 + i128::from(ticks) * i128::from(1_000_000_000 / TICKS_PER_SECOND))

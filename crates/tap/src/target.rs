@@ -1,7 +1,13 @@
-//! One running process: its identity and what it has mapped.
+//! One running process: its identity, and what it has mapped.
 
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
+use crate::image::FileKey;
+use crate::maps::{self, FileId, Region};
+use crate::memory::{Memory, MemoryError, live::Live};
 use crate::proc;
 
 /// A process, with what tells it from a later one of the same number.
@@ -31,4 +37,166 @@ impl Target {
     pub fn is_there(&self) -> bool {
         proc::stat(self.pid).is_some_and(|s| s.start_ticks == self.start_ticks && !s.ended())
     }
+}
+
+/// A file that a process has mapped as a program or library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    pub(crate) file: FileId,
+    pub(crate) path: PathBuf,
+    /// Where the file's first byte is mapped.
+    pub(crate) base: u64,
+    /// Where that mapping ends.
+    pub(crate) end: u64,
+    /// Whether it is the program itself.
+    pub(crate) main: bool,
+}
+
+/// Opens the files that a process has mapped.
+pub(crate) trait Files: Send {
+    /// The file of a module; `None` when it is no more, or may not be seen.
+    fn open(&self, module: &Module) -> Option<(File, FileKey)>;
+}
+
+/// There are none: everything is read from memory.
+pub(crate) struct NoFiles;
+
+impl Files for NoFiles {
+    fn open(&self, _: &Module) -> Option<(File, FileKey)> {
+        None
+    }
+}
+
+/// The files of a running process, whatever its mount namespace, also deleted ones.
+struct LiveFiles {
+    pid: u32,
+}
+
+impl LiveFiles {
+    fn open_at(path: &Path, inode: Option<u64>) -> Option<(File, FileKey)> {
+        // A path in another's file system may have become a pipe or a device meanwhile: look before
+        // opening, and do not wait.
+        let fits = |m: &fs::Metadata| m.is_file() && inode.is_none_or(|inode| m.ino() == inode);
+        fs::metadata(path).ok().filter(fits)?;
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)
+            .ok()?;
+        let metadata = file.metadata().ok().filter(fits)?;
+        let key = FileKey::of(&metadata);
+        Some((file, key))
+    }
+}
+
+impl Files for LiveFiles {
+    fn open(&self, module: &Module) -> Option<(File, FileKey)> {
+        let folder = PathBuf::from(format!("/proc/{}", self.pid));
+        if module.main {
+            return Self::open_at(&folder.join("exe"), None);
+        }
+        let inode = Some(module.file.inode);
+        // Needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, and finds deleted files too.
+        let mapping = format!("map_files/{:x}-{:x}", module.base, module.end);
+        Self::open_at(&folder.join(mapping), inode).or_else(|| {
+            let inside = module.path.strip_prefix("/").ok()?;
+            Self::open_at(&folder.join("root").join(inside), inode)
+        })
+    }
+}
+
+/// A process that can be read.
+pub(crate) struct Process {
+    pub(crate) target: Target,
+    pub(crate) memory: Box<dyn Memory + Send>,
+    pub(crate) regions: Vec<Region>,
+    /// Which of the mapped files is the program itself.
+    pub(crate) main: Option<FileId>,
+    pub(crate) files: Box<dyn Files>,
+}
+
+impl Process {
+    /// A running process, as it is now.
+    ///
+    /// # Errors
+    /// [`MemoryError`]: it is gone, or may not be read.
+    pub(crate) fn live(target: Target) -> Result<Self, MemoryError> {
+        let memory = Live::open(target)?;
+        let regions = maps::read(target.pid).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => MemoryError::Gone,
+            io::ErrorKind::PermissionDenied => MemoryError::Denied,
+            _ if e.raw_os_error() == Some(libc::ESRCH) => MemoryError::Gone,
+            _ => MemoryError::Read(e),
+        })?;
+        let main = main_file(target.pid, &regions);
+        Ok(Self {
+            target,
+            memory: Box::new(memory),
+            regions,
+            main,
+            files: Box::new(LiveFiles { pid: target.pid }),
+        })
+    }
+
+    /// The files that may be programs or libraries: the program first.
+    pub(crate) fn modules(&self) -> Vec<Module> {
+        let mut modules: Vec<Module> = Vec::new();
+        for region in &self.regions {
+            let Some(file) = region
+                .file
+                .filter(|_| region.offset == 0 && region.readable)
+            else {
+                continue;
+            };
+            // Data files are mapped too, but never to be executed.
+            let executable = |r: &Region| r.file == Some(file) && r.executable;
+            if modules.iter().all(|m| m.file != file) && self.regions.iter().any(executable) {
+                modules.push(Module {
+                    file,
+                    path: region.path.clone(),
+                    base: region.start,
+                    end: region.end,
+                    main: self.main == Some(file),
+                });
+            }
+        }
+        modules.sort_by_key(|m| !m.main);
+        modules
+    }
+
+    /// Whether all these bytes are mapped and may be read.
+    pub(crate) fn is_readable(&self, address: u64, length: u64) -> bool {
+        let Some(end) = address.checked_add(length) else {
+            return false;
+        };
+        let mut at = address;
+        let first = self.regions.partition_point(|r| r.end <= address);
+        for region in &self.regions[first..] {
+            if region.start > at || !region.readable {
+                return false;
+            }
+            at = region.end;
+            if at >= end {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Which of the mapped files `pid` executes.
+fn main_file(pid: u32, regions: &[Region]) -> Option<FileId> {
+    let metadata = proc::executable(pid).ok();
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let device = |m: &fs::Metadata| (rustix::fs::major(m.dev()), rustix::fs::minor(m.dev()));
+    let files = || regions.iter().filter_map(|r| Some((r.file?, &r.path)));
+    let by_identity = metadata.as_ref().and_then(|m| {
+        let mut files = files().map(|(file, _)| file);
+        files.find(|f| f.inode == m.ino() && f.device == device(m))
+    });
+    // Some file systems (btrfs, overlayfs on some kernels) show another device number in the maps.
+    by_identity.or_else(|| {
+        let path = path?;
+        files().find(|(_, p)| **p == path).map(|(file, _)| file)
+    })
 }

@@ -120,6 +120,36 @@ impl Counters {
         self.overflow
     }
 
+    /// The numbers of all units: package by package, function by function, unit by unit, those that
+    /// no counter file had as 0.
+    #[must_use]
+    pub fn values(&self) -> &[u32] {
+        &self.values[..self.layout.counters()]
+    }
+
+    /// How many functions some counter file had.
+    #[must_use]
+    pub fn functions(&self) -> usize {
+        self.seen.iter().filter(|seen| **seen != 0).count()
+    }
+
+    /// Whether every number is at least that of `earlier`, counters of the same build.
+    #[must_use]
+    pub fn at_least(&self, earlier: &Self) -> bool {
+        self.values.len() == earlier.values.len()
+            && self.values.iter().zip(&earlier.values).all(|(a, b)| a >= b)
+    }
+
+    /// Takes the larger of two counts of one process everywhere.
+    pub fn keep_larger(&mut self, other: &Self) {
+        for (seen, theirs) in self.seen.iter_mut().zip(&other.seen) {
+            *seen |= theirs;
+        }
+        for (value, theirs) in self.values.iter_mut().zip(&other.values) {
+            *value = (*value).max(*theirs);
+        }
+    }
+
     /// Merges the counters of other processes of the same build.
     pub fn merge(&mut self, other: &Self, mode: CounterMode) {
         self.overflow |= other.overflow | counter::merge(&mut self.values, &other.values, mode).0;

@@ -46,7 +46,9 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The granularity with this number in Go's files, or `None`.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::PerBlock),
             2 => Some(Self::PerFunc),
@@ -114,6 +116,15 @@ pub struct Package {
 }
 
 impl Package {
+    /// Decodes one package's blob, as it lies in an instrumented binary, and checks every number and
+    /// its hash.
+    ///
+    /// # Errors
+    /// [`Damage`], with offsets from the blob's start.
+    pub fn parse(blob: &[u8]) -> Result<Self, Damage> {
+        parse_package(blob, 0..blob.len())
+    }
+
     /// The package's import path.
     #[must_use]
     pub fn path(&self) -> &[u8] {
@@ -266,6 +277,25 @@ impl MetaFile {
                 || self.hash == of_process::<Md5>(hashes(), mode, self.granularity)
         }) || self.hash == of_blobs::<Fnv>(blobs())
             || self.hash == of_blobs::<Md5>(blobs())
+    }
+}
+
+/// The hash that an instrumented process gives the file over these packages.
+///
+/// `first` is the first of them, decoded: its own hash tells which algorithm that version of Go uses.
+/// `packages` are the hashes of all of them, in the process's order.
+#[must_use]
+pub fn process_hash(
+    first: &Package,
+    packages: &[[u8; 16]],
+    mode: CounterMode,
+    granularity: Granularity,
+) -> [u8; 16] {
+    let packages = packages.iter().copied();
+    if content_hash::<Fnv>(first) == first.hash {
+        of_process::<Fnv>(packages, mode, granularity)
+    } else {
+        of_process::<Md5>(packages, mode, granularity)
     }
 }
 

@@ -1,1 +1,0 @@
-//! What an ELF file says of itself, looked at once.
