@@ -32,13 +32,25 @@ Examples:
   covtap run --files ./coverdata -- docker compose run tests
   covtap run --format cobertura -o cobertura.xml -- go test ./e2e/...
 
-covtap never changes a build: build the services with `go build -cover`. It gives CMD a GOCOVERDIR
-of its own for this run and leaves everything else as it is. Processes that CMD leaves behind get
-the grace period to end, because Go writes its counters when a process ends.
+covtap never changes a build: build the services with `go build -cover`. Their counters are read out
+of their memory while they run and once more when they end, whatever ends them; no directory and no
+graceful exit is needed. Beside that CMD gets a GOCOVERDIR of its own. Processes that CMD leaves
+behind get the grace period to end.
 
 Exits with CMD's code when that is not 0 (128 + N after signal N), else with 0, with 3 when nothing
 was collected, with 4 when an expected process gave no data, and with 2 when CMD could not be
 started.";
+
+const START_EXAMPLES: &str = "\
+Examples:
+  covtap start
+  ./start-services.sh
+  covtap mark login && ./test-login.sh
+  covtap mark checkout && ./test-checkout.sh
+  covtap stop
+
+Every instrumented process of this machine that covtap may read is collected, whoever started it,
+until `covtap stop`, which exits as `covtap run` does. One session a store (--store).";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:
@@ -90,6 +102,16 @@ pub(crate) enum Command {
     /// Run a command, collect the coverage of the services it starts, report
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Begin a session in the background that collects until `covtap stop`, across CI steps
+    #[command(after_help = START_EXAMPLES)]
+    Start(Start),
+    /// Read the counters of everything that runs, under a name
+    Mark {
+        /// Letters, digits, blanks and - _ . +
+        name: String,
+    },
+    /// End the session that `covtap start` began: collect, report
+    Stop,
     /// Report on a run, on a coverage document or on coverage directories
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Report),
@@ -105,6 +127,12 @@ pub(crate) enum Command {
             value_name = "ARGUMENTS"
         )]
         args: Vec<OsString>,
+    },
+    /// Part of `covtap run`: holds programs until they are watched
+    #[command(hide = true)]
+    Hold {
+        /// Which part
+        role: Role,
     },
     /// Print a script that completes covtap's arguments in a shell
     Completions {
@@ -129,10 +157,25 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) collecting: Collecting,
     #[command(flatten)]
+    pub(crate) ending: Ending,
+    #[command(flatten)]
     pub(crate) reporting: RunReporting,
 }
 
-/// What `covtap run` collects and expects.
+/// `covtap start`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Start {
+    /// Stay in the foreground: print `ready` and the run's folder, then collect until `covtap stop`
+    /// or Ctrl-C
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) collecting: Collecting,
+    #[command(flatten)]
+    pub(crate) reporting: RunReporting,
+}
+
+/// What is collected and expected.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Collecting")]
 pub(crate) struct Collecting {
@@ -164,6 +207,54 @@ pub(crate) struct Collecting {
     #[arg(long, env = "COVTAP_ALLOW_INCOMPLETE", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub(crate) allow_incomplete: Option<bool>,
+    /// Keep the arguments of CMD and of services in what is stored (they may hold secrets)
+    #[arg(long, env = "COVTAP_KEEP_ARGS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) keep_args: Option<bool>,
+    /// The ways in which data may come [default: tap,exit,files]
+    #[arg(
+        long,
+        value_name = "ROUTE",
+        env = "COVTAP_ROUTE",
+        value_delimiter = ','
+    )]
+    pub(crate) route: Option<Vec<Route>>,
+    /// How processes are found as they start [default: auto]
+    #[arg(long, value_name = "MEANS", env = "COVTAP_WATCHING")]
+    pub(crate) watching: Option<Watching>,
+    /// The time between two looks at the counters of a process [default: 1s]
+    #[arg(long, value_name = "TIME", env = "COVTAP_EVERY", value_parser = parse_duration)]
+    pub(crate) every: Option<Duration>,
+}
+
+/// A way in which data come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Route {
+    /// Out of the memory of running processes
+    Tap,
+    /// Out of their memory when they end, whatever ends them
+    Exit,
+    /// From the files that they write (CMD gets a GOCOVERDIR)
+    Files,
+}
+
+/// How processes are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Watching {
+    /// By the best of the following that is to be had
+    Auto,
+    /// Every exec waits a moment until covtap has seen it; needs CAP_SYS_ADMIN
+    Hold,
+    /// The kernel tells of starts and ends
+    Events,
+    /// A look every 10 ms
+    Poll,
+}
+
+/// What `covtap run` does at the end.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Ending")]
+pub(crate) struct Ending {
     /// How long processes that CMD leaves behind may take to end, and again after SIGTERM: 10s,
     /// 500ms, 2m [default: 10s]
     #[arg(long, value_name = "TIME", env = "COVTAP_GRACE", value_parser = parse_duration)]
@@ -172,10 +263,6 @@ pub(crate) struct Collecting {
     #[arg(long, env = "COVTAP_LEAVE_RUNNING", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub(crate) leave_running: Option<bool>,
-    /// Keep CMD's arguments in run.json (they may hold secrets)
-    #[arg(long, env = "COVTAP_KEEP_ARGS", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
-    pub(crate) keep_args: Option<bool>,
 }
 
 /// Reports of `covtap run`.
@@ -277,6 +364,15 @@ pub(crate) enum RunsCommand {
     },
 }
 
+/// The processes of the exec hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Guards the holder
+    Guardian,
+    /// Holds
+    Holder,
+}
+
 /// How lists are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
@@ -318,7 +414,7 @@ mod tests {
             panic!()
         };
         assert_eq!(run.command, ["make", "--grace", "x", "-o"]);
-        assert_eq!(run.collecting.grace, Some(Duration::from_secs(1)));
+        assert_eq!(run.ending.grace, Some(Duration::from_secs(1)));
     }
 
     #[test]
@@ -349,13 +445,13 @@ mod tests {
 
     #[test]
     fn every_flag_has_an_environment_variable() {
-        for name in ["run", "report"] {
+        for name in ["run", "report", "start"] {
             let mut command = Args::command();
             command.build();
             let sub = command.find_subcommand(name).unwrap();
             for arg in sub.get_arguments().filter(|a| !a.is_positional()) {
                 let id = arg.get_id().as_str();
-                if ["help", "version", "files"].contains(&id) {
+                if ["help", "version", "files", "foreground"].contains(&id) {
                     continue;
                 }
                 let expected = format!("COVTAP_{}", id.to_uppercase());

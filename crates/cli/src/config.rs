@@ -24,7 +24,7 @@ use covtap_report::format::{By, Format, Sort};
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
-use crate::args::Color;
+use crate::args::{Color, Route, Watching};
 use crate::units::parse_duration;
 
 /// Name of the file.
@@ -54,6 +54,9 @@ pub(crate) struct RunConfig {
     pub(crate) grace: Option<Word<Seconds>>,
     pub(crate) leave_running: Option<bool>,
     pub(crate) keep_args: Option<bool>,
+    pub(crate) route: Option<Vec<Word<Route>>>,
+    pub(crate) watching: Option<Word<Watching>>,
+    pub(crate) every: Option<Word<Seconds>>,
     pub(crate) format: Option<Vec<Word<Format>>>,
     pub(crate) output: Option<PathBuf>,
 }
@@ -91,6 +94,24 @@ impl FromStr for Color {
     fn from_str(text: &str) -> Result<Self, String> {
         <Self as clap::ValueEnum>::from_str(text, false)
             .map_err(|_| format!("unknown colour choice `{text}`; known: auto, always, never"))
+    }
+}
+
+impl FromStr for Route {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as clap::ValueEnum>::from_str(text, false)
+            .map_err(|_| format!("unknown route `{text}`; known: tap, exit, files"))
+    }
+}
+
+impl FromStr for Watching {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as clap::ValueEnum>::from_str(text, false)
+            .map_err(|_| format!("unknown means `{text}`; known: auto, hold, events, poll"))
     }
 }
 

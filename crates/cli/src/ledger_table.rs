@@ -194,6 +194,7 @@ mod tests {
         Target {
             workload: name.into(),
             pid: Some(pid),
+            generation: 0,
             executable: None,
             first_seen: None,
             ended: None,
@@ -204,6 +205,7 @@ mod tests {
             expected: Some("instrumented".into()),
             build: None,
             files: Vec::new(),
+            state: None,
             outcome,
         }
     }

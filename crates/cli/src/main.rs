@@ -30,9 +30,16 @@ fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
     output::set_color(args.global.color);
     match args.command {
         Command::Run(run) => commands::run::run(&args.global, run),
+        Command::Start(start) => commands::session::start(&args.global, start),
+        Command::Mark { name } => commands::session::mark(&args.global, &name),
+        Command::Stop => commands::session::stop(&args.global),
         Command::Report(report) => commands::report::run(&args.global, report),
         Command::Runs(runs) => commands::runs::run(&args.global, runs),
         Command::Covdata { args } => Ok(covdata::run(&args)),
+        #[cfg(target_os = "linux")]
+        Command::Hold { role } => commands::hold::run(role),
+        #[cfg(not(target_os = "linux"))]
+        Command::Hold { .. } => Err("only Linux can hold programs".into()),
         Command::Completions { shell } => commands::completions::run(shell),
         Command::Man { directory } => commands::man::run(directory.as_deref()),
     }

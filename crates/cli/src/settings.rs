@@ -6,17 +6,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use covtap_live::rows::Expectation;
-use covtap_live::session::Options;
+use covtap_live::session::{Options, Routes};
 use covtap_report::exclude::Exclusions;
 use covtap_report::format::{By, Format, Sort};
+use covtap_tap::watch::Means;
 
-use crate::args::{Report, Run};
+use crate::args::{Collecting, Report, Route, Run, RunReporting, Watching};
 use crate::config::{Config, ReportConfig, Word};
 use crate::failure::Failure;
 use crate::place::Place;
 
 /// The grace period when nobody says another.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The time between two snapshots of a process, when nobody says another.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// More often than this nothing is read: a thread would do nothing else.
+const FASTEST: Duration = Duration::from_millis(1);
 
 /// Name and version, for documents.
 pub(crate) const GENERATOR: &str = concat!("covtap ", env!("CARGO_PKG_VERSION"));
@@ -30,12 +37,35 @@ pub(crate) struct Copies {
 
 /// `covtap run`: the session's options, and where copies of the reports go.
 pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies>), Failure> {
+    let Run {
+        command,
+        collecting,
+        ending,
+        reporting,
+    } = args;
+    let (mut options, copies) = of_session(place, collecting, reporting)?;
     let config = &place.config.run;
-    let formats = args
-        .reporting
-        .format
-        .or_else(|| unwords(config.format.as_ref()));
-    let output = args.reporting.output.or_else(|| config.output.clone());
+    options.command = command;
+    options.grace = ending
+        .grace
+        .or(config.grace.map(|g| g.0.0))
+        .unwrap_or(GRACE);
+    options.leave_running = ending
+        .leave_running
+        .or(config.leave_running)
+        .unwrap_or(false);
+    Ok((options, copies))
+}
+
+/// `covtap start`: a session without a command.
+pub(crate) fn of_session(
+    place: &Place,
+    collecting: Collecting,
+    reporting: RunReporting,
+) -> Result<(Options, Option<Copies>), Failure> {
+    let config = &place.config.run;
+    let formats = reporting.format.or_else(|| unwords(config.format.as_ref()));
+    let output = reporting.output.or_else(|| config.output.clone());
     let copies = match (output, &formats) {
         (Some(path), Some(formats)) => Some(Copies {
             formats: formats.clone(),
@@ -47,9 +77,33 @@ pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies
         }
         (None, _) => None,
     };
-    let collecting = args.collecting;
+    let routes = collecting
+        .route
+        .or_else(|| unwords(config.route.as_ref()))
+        .map_or_else(Routes::default, |routes| Routes {
+            tap: routes.contains(&Route::Tap),
+            exit: routes.contains(&Route::Exit),
+            files: routes.contains(&Route::Files),
+        });
+    let watching = collecting.watching.or(config.watching.map(|w| w.0));
     let options = Options {
-        command: args.command,
+        command: Vec::new(),
+        routes,
+        means: match watching.unwrap_or(Watching::Auto) {
+            Watching::Auto => Means::Auto,
+            Watching::Hold => Means::Hold,
+            Watching::Events => Means::Events,
+            Watching::Poll => Means::Poll,
+        },
+        every: collecting
+            .every
+            .or(config.every.map(|e| e.0.0))
+            .unwrap_or(EVERY)
+            .max(FASTEST),
+        #[cfg(target_os = "linux")]
+        holder: crate::commands::hold::guardian,
+        #[cfg(not(target_os = "linux"))]
+        holder: || None,
         keep_args: collecting.keep_args.or(config.keep_args).unwrap_or(false),
         files: collecting
             .files
@@ -73,20 +127,14 @@ pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies
                 .or(config.include_test_binaries)
                 .unwrap_or(false),
         },
-        grace: collecting
-            .grace
-            .or(config.grace.map(|g| g.0.0))
-            .unwrap_or(GRACE),
-        leave_running: collecting
-            .leave_running
-            .or(config.leave_running)
-            .unwrap_or(false),
+        grace: GRACE,
+        leave_running: false,
         allow_incomplete: collecting
             .allow_incomplete
             .or(config.allow_incomplete)
             .unwrap_or(false),
-        repository: place.repository(args.reporting.counting.root.as_ref()),
-        exclude: exclusions(&globs(args.reporting.counting.exclude, &place.config), true)?,
+        repository: place.repository(reporting.counting.root.as_ref()),
+        exclude: exclusions(&globs(reporting.counting.exclude, &place.config), true)?,
         formats: formats.unwrap_or_else(default_formats),
         generator: GENERATOR.into(),
         version: env!("CARGO_PKG_VERSION").into(),

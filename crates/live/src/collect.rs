@@ -15,6 +15,8 @@ use covtap_profile::go::document::{self, Options};
 use covtap_profile::go::load::{self, Build};
 use covtap_profile::go::meta::{MetaFile, Package};
 
+use covtap_tap::life::State;
+
 use crate::checkout::Checkout;
 use crate::store::write_atomically;
 
@@ -122,6 +124,87 @@ pub fn place(raw: &Path, pod: &Pod, files: &[CounterFileName]) -> io::Result<Vec
         files.len().to_string(),
         "the last one counts; should the process have cleared its counters, counts are too low",
     )])
+}
+
+/// Puts the state that the tap kept of one life into `raw/<build>/`, reconciled with the counter
+/// files that it wrote itself.
+///
+/// In its exit stop a process has every count that its files have, unless it cleared its counters in
+/// between: then the larger count of the two is kept, function by function.
+///
+/// Returns what a person should know about it.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn place_state(
+    raw: &Path,
+    state: &State,
+    written: Option<(&Pod, &[CounterFileName])>,
+) -> io::Result<Vec<Problem>> {
+    let name = state.file.file_name().unwrap_or(state.file.as_os_str());
+    let from = state
+        .file
+        .with_file_name(format!("covmeta.{}", state.build));
+    let directory = raw.join(&state.build);
+    let target = directory.join(name);
+    fs::create_dir_all(&directory)?;
+    let meta = directory.join(format!("covmeta.{}", state.build));
+    if !meta.exists() {
+        link(&from, &meta)?;
+    }
+    let (pod, files) = match written {
+        Some((pod, files)) if pod.tag == state.build && !files.is_empty() => (pod, files),
+        _ => {
+            link(&state.file, &target)?;
+            return Ok(Vec::new());
+        }
+    };
+    // What cannot be read is said when the document is made of the same files.
+    let (Some(build), _) = load::open(pod) else {
+        link(&state.file, &target)?;
+        return Ok(Vec::new());
+    };
+    let tapped = CounterFileName {
+        path: state.file.clone(),
+        ..files[0].clone()
+    };
+    let tapped = build.counters(&[tapped]).0;
+    let own = own_state(&build, files);
+    if !backwards(&build.meta, &own, &tapped) {
+        link(&state.file, &target)?;
+        return Ok(Vec::new());
+    }
+    if !backwards(&build.meta, &tapped, &own) {
+        // Its files are later than the last look at it.
+        write_atomically(&target, &write(&build, &own, &state.file)).map_err(io::Error::other)?;
+        return Ok(Vec::new());
+    }
+    let mut larger = own;
+    larger.keep_larger(&tapped);
+    write_atomically(&target, &write(&build, &larger, &state.file)).map_err(io::Error::other)?;
+    Ok(vec![Problem::new(
+        Severity::Note,
+        &state.file,
+        "every count of the files that the process wrote, in its memory",
+        "smaller ones: it clears its counters",
+        "what ran is exact; a count is the larger of the two",
+    )])
+}
+
+/// What the files of one life say together: the last one counts, unless the process cleared its
+/// counters in between.
+fn own_state(build: &Build, files: &[CounterFileName]) -> Counters {
+    let states: Vec<Counters> = files
+        .iter()
+        .map(|file| build.counters(std::slice::from_ref(file)).0)
+        .collect();
+    let cleared = states
+        .windows(2)
+        .any(|pair| backwards(&build.meta, &pair[0], &pair[1]));
+    match states.into_iter().next_back() {
+        Some(last) if !cleared => last,
+        _ => build.counters(files).0,
+    }
 }
 
 /// The name of a life's counter file in `raw/`; two lives may have written one each under the same

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`session`] | `covtap run`, as a list of intentions |
+//! | [`background`] | `covtap start`, `mark`, `stop`: the same across CI steps |
 //! | [`store`] | where runs lie: `.covtap/runs/<id>/` |
 //! | [`repository`] | the project around the working directory: its root and its Go modules |
 //! | [`attribute`] | which coverage file was written by which life |
@@ -16,6 +17,7 @@
 #![cfg(unix)]
 
 pub mod attribute;
+pub mod background;
 pub mod checkout;
 pub mod collect;
 mod command;

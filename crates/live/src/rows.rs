@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use covtap_model::ledger::{Instrumented, Outcome, Target};
+use covtap_model::ledger::{self, Instrumented, Outcome, Route, Target};
 use covtap_profile::go::directory::Pod;
 
 use crate::attribute::{Attribution, CounterFile, file_name, unclaimed};
-use covtap_tap::life::{CoverageDirectory, End, Inspection, Life, Status, base_name};
+use covtap_tap::clock::Moment;
+use covtap_tap::life::{
+    CoverageDirectory, End, Inspection, Last, Life, State, Status, Tap, base_name,
+};
 
 /// What is expected of a run.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,10 @@ pub struct Expectation {
 pub struct Observed<'a> {
     /// The lives.
     pub lives: &'a [Life],
+    /// When the run began.
+    pub began: Moment,
+    /// Whether these are all processes below CMD: then what still runs is of interest.
+    pub tree: bool,
     /// The repository's Go modules.
     pub modules: &'a BTreeSet<String>,
     /// The coverage directories that were read, the run's own first.
@@ -42,8 +49,10 @@ pub struct Observed<'a> {
 pub struct Row {
     /// The row.
     pub target: Target,
-    /// The counter files of the life, the oldest first; empty when nothing is merged.
+    /// The counter files of the life, the oldest first; empty when none is merged.
     pub merge: Vec<CounterFile>,
+    /// What the tap kept of the life, when that is merged.
+    pub tap: Option<State>,
 }
 
 /// The rows of a run: lives in order of their start, then lives known from files alone, then what
@@ -127,7 +136,8 @@ fn of_life(
     let go = elf.and_then(|e| e.go.as_ref());
     let of_repository = go
         .is_some_and(|go| !go.main_module.is_empty() && observed.modules.contains(&go.main_module));
-    let instrumented = !files.is_empty() || elf.is_some_and(|e| e.instrumented);
+    let instrumented =
+        !files.is_empty() || life.state().is_some() || elf.is_some_and(|e| e.instrumented);
     let role = role(
         expectation,
         &name,
@@ -144,25 +154,18 @@ fn of_life(
         }
         Role::Program => None,
     };
-    let of_interest = expected.is_some() || instrumented || of_repository;
-    if !of_interest && !life.running() {
+    let missed = life.start_ticks == 0;
+    let of_interest = expected.is_some() || instrumented || of_repository || missed;
+    if !of_interest && !(observed.tree && life.running()) {
         return None;
     }
-    let listed = |because: String| (Outcome::Listed { because }, Vec::new());
-    let (outcome, merge) = match role {
+    let listed = |because: String| (Outcome::Listed { because }, None, Vec::new(), None);
+    let (outcome, state, merge, tap) = match role {
         Role::Ignored => listed("named by --ignore".into()),
         Role::Test(what) => listed(format!("{what}: --include-test-binaries merges it")),
         Role::Required | Role::Program => {
-            let outcome = match (files.is_empty(), life.running()) {
-                (false, false) => Outcome::Merged,
-                (_, true) => Outcome::Running {
-                    because: still_running(life, instrumented, !files.is_empty()),
-                },
-                (true, false) => Outcome::Missing {
-                    because: why_nothing(observed, life),
-                },
-            };
-            (outcome, files.to_vec())
+            let (outcome, state) = outcome(observed, life, instrumented, !files.is_empty());
+            (outcome, state, files.to_vec(), life.state().cloned())
         }
     };
     let (ended, exit_status) = match life.end {
@@ -173,20 +176,122 @@ fn of_life(
     let target = Target {
         workload: name,
         pid: Some(life.pid),
+        generation: life.generation,
         executable: Some(life.executable.to_string_lossy().into_owned()),
         first_seen: Some(life.first_seen.rfc3339()),
         ended: ended.map(covtap_tap::clock::Moment::rfc3339),
         exit_status,
         instrumented: evidence(life, !files.is_empty()),
         expected,
-        build: files
-            .first()
-            .map(|f| f.build.clone())
+        build: life
+            .state()
+            .map(|state| state.build.clone())
+            .or_else(|| files.first().map(|f| f.build.clone()))
             .or_else(|| build_of(observed, life)),
         files: names(files),
+        state,
         outcome,
     };
-    Some(Row { target, merge })
+    Some(Row { target, merge, tap })
+}
+
+/// What came of a life that is to give data, and how its state was got.
+fn outcome(
+    observed: &Observed<'_>,
+    life: &Life,
+    instrumented: bool,
+    wrote: bool,
+) -> (Outcome, Option<ledger::State>) {
+    let of_files = wrote.then(|| ledger::State {
+        route: Route::Files,
+        found: None,
+        attached: None,
+        snapshots: 0,
+        note: None,
+    });
+    let Some(state) = life.state() else {
+        let outcome = match (wrote, life.running()) {
+            (true, false) => Outcome::Merged,
+            (_, true) => Outcome::Running {
+                because: still_running(life, instrumented, wrote),
+            },
+            (false, false) => Outcome::Missing {
+                because: why_nothing(observed, life),
+            },
+        };
+        return (outcome, of_files);
+    };
+    let read = |route, note: Option<String>| {
+        let older = older(life, observed.began);
+        let note: Vec<String> = older
+            .into_iter()
+            .chain(note)
+            .chain(dropped(state))
+            .collect();
+        Some(ledger::State {
+            route,
+            found: Some(state.found.clone()),
+            attached: Some(state.attached.rfc3339()),
+            snapshots: state.snapshots,
+            note: (!note.is_empty()).then(|| note.join("; ")),
+        })
+    };
+    match &state.last {
+        Last::Exit => (Outcome::Merged, read(Route::Exit, None)),
+        Last::ExitSmaller => (
+            Outcome::Merged,
+            read(
+                Route::Tap,
+                Some(
+                    "counters were smaller in its exit stop than before: the larger are kept"
+                        .into(),
+                ),
+            ),
+        ),
+        Last::Running { .. } => (
+            Outcome::Merged,
+            read(
+                Route::Tap,
+                Some("it still runs: read at the end of the run".into()),
+            ),
+        ),
+        // What it wrote itself, it wrote at its end.
+        Last::Snapshot { .. } if wrote => (Outcome::Merged, of_files),
+        Last::Snapshot { at, because } => (
+            Outcome::Partial {
+                because: format!(
+                    "its last state is not in, {because}: read {}",
+                    before_end(*at, life.end)
+                ),
+            },
+            read(Route::Tap, None),
+        ),
+    }
+}
+
+/// A life is reported since its start; one that began before the run is marked.
+fn older(life: &Life, began: Moment) -> Option<String> {
+    // Start times are known to 10 ms.
+    let seconds = (began.before(20).0 - life.began.0) as f64 / 1e9;
+    (seconds > 0.0)
+        .then(|| format!("it started {seconds:.1} s before the run, and counts since then"))
+}
+
+fn dropped(state: &State) -> Option<String> {
+    let count = Some(state.dropped).filter(|n| *n > 0)?;
+    Some(format!(
+        "{count} records did not fit the meta-data and are left out"
+    ))
+}
+
+fn before_end(at: Moment, end: End) -> String {
+    match end.at() {
+        Some(end) => format!(
+            "{} ms before its end was seen",
+            (end.0 - at.0).max(0) / 1_000_000
+        ),
+        None => format!("at {}", at.rfc3339()),
+    }
 }
 
 fn names(files: &[CounterFile]) -> Vec<String> {
@@ -264,8 +369,18 @@ fn still_running(life: &Life, instrumented: bool, wrote: bool) -> String {
     }
 }
 
-/// Why an expected life gave nothing.
+/// Why an expected life gave nothing: what stood in the tap's way, and what in that of its files.
 fn why_nothing(observed: &Observed<'_>, life: &Life) -> String {
+    let files = why_no_files(observed, life);
+    match &life.tap {
+        Tap::Failed { because } if !because.is_empty() => {
+            format!("its memory was not read, {because}; {files}")
+        }
+        Tap::Failed { .. } | Tap::None | Tap::State(_) => files,
+    }
+}
+
+fn why_no_files(observed: &Observed<'_>, life: &Life) -> String {
     let Inspection::Elf(elf) = &life.inspection else {
         return "it could not be told whether it is instrumented, and it wrote nothing".into();
     };
@@ -368,6 +483,7 @@ fn of_files(observed: &Observed<'_>, expectation: &Expectation, files: &[Counter
     let target = Target {
         workload: name,
         pid: last.and_then(|f| u32::try_from(f.name.pid).ok()),
+        generation: 0,
         executable: program,
         first_seen: None,
         ended: None,
@@ -378,9 +494,20 @@ fn of_files(observed: &Observed<'_>, expectation: &Expectation, files: &[Counter
         expected,
         build: last.map(|f| f.build.clone()),
         files: names(files),
+        state: (!merge.is_empty()).then_some(ledger::State {
+            route: Route::Files,
+            found: None,
+            attached: None,
+            snapshots: 0,
+            note: None,
+        }),
         outcome,
     };
-    Row { target, merge }
+    Row {
+        target,
+        merge,
+        tap: None,
+    }
 }
 
 fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) -> Row {
@@ -392,6 +519,7 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
         workload: (observed.program)(&file.name.path)
             .map_or_else(|| "?".into(), |p| base_name(Path::new(&p))),
         pid: None,
+        generation: 0,
         executable: None,
         first_seen: None,
         ended: None,
@@ -402,6 +530,7 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
         expected: Some("instrumented".into()),
         build: Some(file.build.clone()),
         files: names(std::slice::from_ref(file)),
+        state: None,
         outcome: Outcome::Missing {
             because: format!(
                 "left out: its file fits several processes: {}",
@@ -412,6 +541,7 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
     Row {
         target,
         merge: Vec::new(),
+        tap: None,
     }
 }
 
@@ -419,6 +549,7 @@ fn never_seen(name: &str) -> Row {
     let target = Target {
         workload: name.into(),
         pid: None,
+        generation: 0,
         executable: None,
         first_seen: None,
         ended: None,
@@ -429,6 +560,7 @@ fn never_seen(name: &str) -> Row {
         expected: Some("named by --require".into()),
         build: None,
         files: Vec::new(),
+        state: None,
         outcome: Outcome::Missing {
             because: "no process of this name was seen below CMD".into(),
         },
@@ -436,6 +568,7 @@ fn never_seen(name: &str) -> Row {
     Row {
         target,
         merge: Vec::new(),
+        tap: None,
     }
 }
 
@@ -446,8 +579,6 @@ mod tests {
 
     use super::*;
     use crate::attribute::attribute;
-    use covtap_tap::clock::Moment;
-    use covtap_tap::life::Tap;
 
     fn program(path: &Path) -> Option<String> {
         path.to_str()?.rsplit('-').next().map(Into::into)
@@ -512,6 +643,8 @@ mod tests {
         rows(
             &Observed {
                 lives,
+                tree: true,
+                began: Moment(0),
                 modules: &modules,
                 directories: &["/run/raw-files".into()],
                 pods,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::thread;
+use std::process::Command;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use covtap_model::coverage::Coverage;
@@ -28,7 +29,7 @@ use crate::store::{Folder, Store, StoreError};
 use crate::terminal;
 use covtap_tap::clock::Moment;
 use covtap_tap::life::{Life, Status};
-use covtap_tap::watch::Watcher;
+use covtap_tap::watch::{self, Means, Scope, Watcher};
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
@@ -57,6 +58,35 @@ pub struct Options {
     pub generator: String,
     /// Version of this program.
     pub version: String,
+    /// The ways in which data come.
+    pub routes: Routes,
+    /// How processes are found.
+    pub means: Means,
+    /// The time between two snapshots of a process.
+    pub every: Duration,
+    /// Starts this program as the guardian of the exec hold.
+    pub holder: fn() -> Option<Command>,
+}
+
+/// The ways in which data come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routes {
+    /// Memory of running processes.
+    pub tap: bool,
+    /// Their memory in the exit stop.
+    pub exit: bool,
+    /// The files that they write.
+    pub files: bool,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            tap: true,
+            exit: true,
+            files: true,
+        }
+    }
 }
 
 /// What happens, for whoever shows it.
@@ -101,8 +131,8 @@ pub trait Observer {
 pub struct Finished {
     /// Its folder.
     pub folder: Folder,
-    /// How CMD ended.
-    pub status: Status,
+    /// How CMD ended, when there was one.
+    pub status: Option<Status>,
     /// What was expected and what came.
     pub ledger: Ledger,
     /// The coverage document, when anything was collected.
@@ -170,16 +200,16 @@ pub fn run(
 ) -> Result<Finished, SessionError> {
     let began = Moment::now();
     let folder = store.create(began)?;
-    let mut record = record(&folder, options, began);
+    let record = record(&folder, options, began);
     folder.write("run.json", &record)?;
     observer.event(&Event::Started { folder: &folder });
 
     let signals = Signals::take().map_err(system("take signals"))?;
     let screen = terminal::remember();
-    let mut watcher = Watcher::start();
-    let repository = options.repository.clone();
-    let modules = thread::spawn(move || repository::go_modules(&repository));
-    let mut command = match command::start(&options.command, &folder.raw_files()) {
+    let mut watcher = watch(&folder, options, Scope::Tree)?;
+    let directory = options.routes.files.then(|| folder.raw_files());
+    let modules = find_modules(options);
+    let mut command = match command::start(&mut watcher, &options.command, directory.as_deref()) {
         Ok(running) => running,
         Err(source) => {
             folder.discard();
@@ -191,17 +221,52 @@ pub fn run(
     screen.restore();
     observer.event(&Event::CommandEnded(status));
     let_descendants_end(&signals, &mut command, &mut watcher, options, observer)?;
-    let seen = Seen {
+    let seen = see(watcher, modules);
+    conclude(
+        store,
+        folder,
+        (began, record),
+        options,
+        &seen,
+        Some(status),
+        observer,
+    )
+}
+
+/// Ends the watching: everything that was observed.
+pub(crate) fn see(watcher: Watcher, modules: JoinHandle<BTreeSet<String>>) -> Seen {
+    Seen {
+        method: watcher.method(),
+        notes: watcher.notes().to_vec(),
+        tree: watcher.is_tree(),
         lives: watcher.finish(),
         // A panic there is a defect of ours; without the modules fewer programs are expected.
         modules: modules.join().unwrap_or_default(),
-    };
+    }
+}
 
+/// Collects what came, decides whether that is all, reports, and closes the run's folder.
+pub(crate) fn conclude(
+    store: &Store,
+    folder: Folder,
+    (began, mut record): (Moment, Run),
+    options: &Options,
+    seen: &Seen,
+    status: Option<Status>,
+    observer: &mut dyn Observer,
+) -> Result<Finished, SessionError> {
     let found = find_files(&folder, options);
+    let tapped = seen.lives.iter().filter(|l| l.state().is_some()).count();
     observer.event(&Event::Collecting {
-        files: found.scan.pods.iter().map(|p| p.counters.len()).sum(),
+        files: tapped
+            + found
+                .scan
+                .pods
+                .iter()
+                .map(|p| p.counters.len())
+                .sum::<usize>(),
     });
-    let (mut rows, mut ledger) = account(&seen, &found, options, began);
+    let (mut rows, mut ledger) = account(seen, &found, options, began);
     let problems = keep_last_states(&folder, &found, &mut rows)?;
     ledger.problems.extend(problems);
     ledger.targets = rows.into_iter().map(|row| row.target).collect();
@@ -212,7 +277,7 @@ pub fn run(
     write_reports(&folder, options, coverage.as_ref(), &mut ledger)?;
     folder.write("ledger.json", &ledger)?;
     record.ended = Some(Moment::now().rfc3339());
-    record.command_status = Some(status.to_string());
+    record.command_status = status.map(|s| s.to_string());
     record.exit_code = Some(exit_code);
     folder.write("run.json", &record)?;
     store.set_latest(folder.id())?;
@@ -227,11 +292,35 @@ pub fn run(
     })
 }
 
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> SessionError {
+/// Finds the repository's Go modules, beside everything else.
+pub(crate) fn find_modules(options: &Options) -> JoinHandle<BTreeSet<String>> {
+    let repository = options.repository.clone();
+    thread::spawn(move || repository::go_modules(&repository))
+}
+
+pub(crate) fn watch(
+    folder: &Folder,
+    options: &Options,
+    scope: Scope,
+) -> Result<Watcher, SessionError> {
+    let Routes { tap, exit, .. } = options.routes;
+    Watcher::start(watch::Options {
+        scope,
+        means: options.means,
+        holder: (options.holder)(),
+        states: (tap || exit).then(|| folder.raw_tap()),
+        every: options.every,
+        exit,
+        keep_arguments: options.keep_args,
+    })
+    .map_err(system("watch processes"))
+}
+
+pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> SessionError {
     move |source| SessionError::System { what, source }
 }
 
-fn record(folder: &Folder, options: &Options, began: Moment) -> Run {
+pub(crate) fn record(folder: &Folder, options: &Options, began: Moment) -> Run {
     let kept = if options.keep_args {
         options.command.len()
     } else {
@@ -258,15 +347,13 @@ fn wait_for_command(
 ) -> Result<Status, SessionError> {
     let mut interrupts = 0;
     loop {
-        watcher.look();
-        command.reap(|pid, status| watcher.reaped(pid, status));
+        command.take(&watcher.look());
         if let Some(status) = command.status() {
             return Ok(status);
         }
         signals
-            .wait(&watcher.ends(), watcher.interval())
+            .wait(&watcher.descriptors(), watcher.interval())
             .map_err(system("wait for events"))?;
-        signals.child_changed();
         for request in signals.requests() {
             pass_on(request, &mut interrupts, command);
         }
@@ -322,8 +409,7 @@ fn wait_for_descendants(
 ) -> Result<bool, SessionError> {
     let until = Instant::now() + grace;
     loop {
-        watcher.look();
-        command.reap(|pid, status| watcher.reaped(pid, status));
+        command.take(&watcher.look());
         let running = watcher.running();
         let left = until.saturating_duration_since(Instant::now());
         if running.is_empty() {
@@ -338,9 +424,8 @@ fn wait_for_descendants(
             asked,
         });
         signals
-            .wait(&watcher.ends(), watcher.interval().min(left))
+            .wait(&watcher.descriptors(), watcher.interval().min(left))
             .map_err(system("wait for events"))?;
-        signals.child_changed();
     }
 }
 
@@ -349,7 +434,13 @@ fn names(lives: &[&Life]) -> Vec<(String, u32)> {
 }
 
 /// Everything that was observed.
-struct Seen {
+pub(crate) struct Seen {
+    /// How processes were found.
+    method: String,
+    /// What is worth saying about that.
+    notes: Vec<String>,
+    /// Whether these are all processes below CMD.
+    tree: bool,
     /// In order of their first sight.
     lives: Vec<Life>,
     /// Paths of the repository's Go modules.
@@ -363,7 +454,8 @@ struct Found {
 }
 
 fn find_files(folder: &Folder, options: &Options) -> Found {
-    let mut directories = vec![folder.raw_files()];
+    let own = options.routes.files.then(|| folder.raw_files());
+    let mut directories: Vec<PathBuf> = own.into_iter().collect();
     directories.extend(options.files.iter().cloned());
     let scan = collect::files(&directories);
     Found { directories, scan }
@@ -374,6 +466,8 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
     let attribution = attribute::attribute(&seen.lives, &found.scan.pods, began);
     let observed = Observed {
         lives: &seen.lives,
+        tree: seen.tree,
+        began,
         modules: &seen.modules,
         directories: &found.directories,
         pods: &found.scan.pods,
@@ -381,8 +475,17 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
         program: collect::program,
     };
     let rows = rows::rows(&observed, &options.expectation);
-    let mut ledger = Ledger::new(Watcher::method());
+    let mut ledger = Ledger::new(seen.method.clone());
     ledger.problems.clone_from(&found.scan.problems);
+    ledger.problems.extend(seen.notes.iter().map(|note| {
+        Problem::new(
+            Severity::Note,
+            "watching",
+            "the best way to find processes",
+            note.clone(),
+            "they are found in the way that the ledger names",
+        )
+    }));
     ledger.problems.extend(older(&attribution));
     (rows, ledger)
 }
@@ -418,10 +521,15 @@ fn keep_last_states(
             .merge
             .last()
             .and_then(|file| pods.get(file.build.as_str()));
-        let Some(pod) = pod else { continue };
-        let noted = collect::place(&folder.raw(), pod, &names)
-            .map_err(system("store the collected files"))?;
-        problems.extend(noted);
+        let raw = folder.raw();
+        let noted = match (&row.tap, pod) {
+            (Some(state), pod) => {
+                collect::place_state(&raw, state, pod.map(|pod| (*pod, names.as_slice())))
+            }
+            (None, Some(pod)) => collect::place(&raw, pod, &names),
+            (None, None) => continue,
+        };
+        problems.extend(noted.map_err(system("store the collected files"))?);
     }
     Ok(problems)
 }
@@ -464,8 +572,8 @@ fn mark_damaged(target: &mut Target, problems: &[Problem]) {
     }
 }
 
-fn exit_code(status: Status, verdict: Exit, allow_incomplete: bool) -> u8 {
-    match (status.code(), verdict) {
+fn exit_code(status: Option<Status>, verdict: Exit, allow_incomplete: bool) -> u8 {
+    match (status.map_or(0, Status::code), verdict) {
         (0, Exit::Incomplete) if allow_incomplete => Exit::Success.code(),
         (0, verdict) => verdict.code(),
         (code, _) => code,
@@ -507,11 +615,14 @@ mod tests {
 
     #[test]
     fn the_commands_own_code_comes_first() {
-        assert_eq!(exit_code(Status::Exit(7), Exit::Nothing, false), 7);
-        assert_eq!(exit_code(Status::Signal(2), Exit::Success, false), 130);
-        assert_eq!(exit_code(Status::Exit(0), Exit::Nothing, true), 3);
-        assert_eq!(exit_code(Status::Exit(0), Exit::Incomplete, false), 4);
-        assert_eq!(exit_code(Status::Exit(0), Exit::Incomplete, true), 0);
-        assert_eq!(exit_code(Status::Exit(0), Exit::Success, false), 0);
+        assert_eq!(exit_code(Some(Status::Exit(7)), Exit::Nothing, false), 7);
+        assert_eq!(
+            exit_code(Some(Status::Signal(2)), Exit::Success, false),
+            130
+        );
+        assert_eq!(exit_code(Some(Status::Exit(0)), Exit::Nothing, true), 3);
+        assert_eq!(exit_code(Some(Status::Exit(0)), Exit::Incomplete, false), 4);
+        assert_eq!(exit_code(Some(Status::Exit(0)), Exit::Incomplete, true), 0);
+        assert_eq!(exit_code(Some(Status::Exit(0)), Exit::Success, false), 0);
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
 
 /// What somebody asks of covtap by a signal.
@@ -32,12 +32,11 @@ struct Source {
 /// The signals that covtap takes, from its making on until it is dropped.
 pub(crate) struct Signals {
     requests: Vec<Source>,
-    child: Source,
 }
 
 impl Signals {
     /// Takes SIGINT, SIGTERM, SIGHUP, SIGQUIT (those that are not ignored: `nohup` and background
-    /// jobs of scripts stay as they are) and SIGCHLD.
+    /// jobs of scripts stay as they are).
     pub(crate) fn take() -> io::Result<Self> {
         let ignored = ignored();
         let requests = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
@@ -45,19 +44,12 @@ impl Signals {
             .filter(|number| ignored & (1 << (number - 1)) == 0)
             .map(Source::new)
             .collect::<io::Result<_>>()?;
-        Ok(Self {
-            requests,
-            child: Source::new(SIGCHLD)?,
-        })
+        Ok(Self { requests })
     }
 
     /// Waits until a signal comes, one of `others` is readable, or the time is over.
     pub(crate) fn wait(&self, others: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<()> {
-        let streams = self
-            .requests
-            .iter()
-            .chain([&self.child])
-            .map(|s| s.stream.as_fd());
+        let streams = self.requests.iter().map(|s| s.stream.as_fd());
         let mut fds: Vec<PollFd<'_>> = streams
             .chain(others.iter().copied())
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
@@ -93,11 +85,6 @@ impl Signals {
             })
             .collect()
     }
-
-    /// Whether a child has changed its state since the last call.
-    pub(crate) fn child_changed(&self) -> bool {
-        self.child.drain() > 0
-    }
 }
 
 impl Source {
@@ -121,7 +108,7 @@ impl Source {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        for source in self.requests.iter().chain([&self.child]) {
+        for source in &self.requests {
             unregister(source.id);
         }
     }

@@ -9,6 +9,9 @@
 //!     ledger.json     what was expected and what came      (covtap_model::ledger::Ledger)
 //!     coverage.json   the coverage document                (covtap_model::coverage::Coverage)
 //!     raw/<build>/    one covmeta and one covcounters per life: `go tool covdata` reads it
+//!     raw-tap/<build>/  what was read out of their memory, replaced whole by later looks
+//!     baseline/<build>/  states of lives that were there before the run
+//!     marks/001-NAME/<build>/  states of all lives at a mark
 //!     raw-files/      what the processes wrote, as they wrote it: their GOCOVERDIR
 //!     report/         the reports
 //!     lock            held (flock) while the run goes on
@@ -331,10 +334,22 @@ impl Folder {
             .unwrap_or_default()
     }
 
+    /// The states that the tap keeps, one directory a build.
+    #[must_use]
+    pub fn raw_tap(&self) -> PathBuf {
+        self.path.join("raw-tap")
+    }
+
     /// The coverage directory that the run's processes are given.
     #[must_use]
     pub fn raw_files(&self) -> PathBuf {
         self.path.join("raw-files")
+    }
+
+    /// The states of lives that were there when the session began, one directory a build.
+    #[must_use]
+    pub fn baseline(&self) -> PathBuf {
+        self.path.join("baseline")
     }
 
     /// One directory a build, with one counter file a life.

@@ -34,6 +34,9 @@ pub struct Target {
     /// files do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// How many programs the process ran before this one (exec).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
     /// Path of the executable, when it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executable: Option<String>,
@@ -57,8 +60,62 @@ pub struct Target {
     /// Coverage files it wrote, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// How the state that the report holds was got; absent when it holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// How the state of a target was got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct State {
+    /// The way it came.
+    pub route: Route,
+    /// How the counters were found in the process's memory: `symbols`, `sections`, `memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// When they were found, in UTC (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
+    /// How often they were read.
+    #[serde(default, skip_serializing_if = "is_none_read")]
+    pub snapshots: u64,
+    /// What else is to be said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+fn is_none_read(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The way data came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Route {
+    /// Out of the memory of the running process.
+    Tap,
+    /// Out of the memory of the process in its exit stop: its last state.
+    Exit,
+    /// From the files that it wrote.
+    Files,
+}
+
+impl Route {
+    /// The word for it, as in the ledger.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tap => "tap",
+            Self::Exit => "exit",
+            Self::Files => "files",
+        }
+    }
 }
 
 /// Whether a process carries coverage.
@@ -172,6 +229,7 @@ mod tests {
         Target {
             workload: "svc".into(),
             pid: Some(7),
+            generation: 0,
             executable: None,
             first_seen: None,
             ended: None,
@@ -182,6 +240,7 @@ mod tests {
             expected: expected.then(|| "instrumented".into()),
             build: None,
             files: Vec::new(),
+            state: None,
             outcome,
         }
     }

@@ -1,7 +1,10 @@
 //! The commands, one file each.
 
 pub(crate) mod completions;
+#[cfg(target_os = "linux")]
+pub(crate) mod hold;
 pub(crate) mod man;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod session;

@@ -49,7 +49,7 @@ pub(crate) fn run(global: &Global, args: Run) -> Result<ExitCode, Failure> {
 }
 
 /// What came, what did not, and where it lies. On stderr: stdout is CMD's.
-fn summary(place: &Place, finished: &Finished) {
+pub(super) fn summary(place: &Place, finished: &Finished) {
     output::talk("");
     if let Some(coverage) = &finished.coverage {
         let options = format::Options {
@@ -106,11 +106,10 @@ fn problems(ledger: &Ledger) {
 
 /// Says where the exit code comes from, when that is not plain.
 fn say_code(finished: &Finished, allow_incomplete: bool) {
-    let own = finished.status.code();
-    if own != 0 {
+    if let Some(status) = finished.status.filter(|s| s.code() != 0) {
         output::note(&format!(
-            "the command ended with {}; covtap exits with {own} as well (its own word is {})",
-            finished.status,
+            "the command ended with {status}; covtap exits with {} as well (its own word is {})",
+            status.code(),
             finished.verdict.code()
         ));
     } else if finished.verdict == Exit::Incomplete && allow_incomplete {

@@ -8,6 +8,7 @@ use std::thread;
 
 use covtap_profile::go::executable;
 
+use super::wake::Waker;
 use crate::life::Inspection;
 
 /// The identity of a file and its contents.
@@ -48,7 +49,7 @@ pub(super) struct Inspector {
 }
 
 impl Inspector {
-    pub(super) fn start() -> Self {
+    pub(super) fn start(waker: Waker) -> Self {
         let (requests, inbox) = channel::<(FileKey, File)>();
         let (outbox, answers) = channel();
         thread::spawn(move || {
@@ -60,6 +61,7 @@ impl Inspector {
                 if outbox.send((key, inspection)).is_err() {
                     break;
                 }
+                waker.wake();
             }
         });
         Self {
@@ -98,6 +100,11 @@ impl Inspector {
         }
         debug_assert_eq!(before, self.known.len(), "answers are for requests");
         any
+    }
+
+    /// Whether an answer is still to come.
+    pub(super) fn busy(&self) -> bool {
+        self.known.values().any(|i| *i == Inspection::Pending)
     }
 
     pub(super) fn get(&self, key: FileKey) -> Option<&Inspection> {

@@ -1,29 +1,43 @@
-//! The watcher for Linux: polls `/proc`.
+//! The watcher for Linux.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, set_child_subreaper,
 };
 
+use super::events::{ProcessEvent, ProcessEvents};
+use super::hold::{self, Held, Hold};
 use super::inspect::{FileKey, Inspector};
+use super::states::States;
+use super::wake::Wake;
+use super::{Means, Options, Scope};
 use crate::clock::Moment;
-use crate::life::{CoverageDirectory, End, Inspection, Life, Status};
+use crate::life::{CoverageDirectory, End, Inspection, Life, Status, Tap};
 use crate::proc::{self, Stat};
+use crate::trace::{self, SeizeError, Survival, Tracer};
 
-/// The time between two looks, unless looking is slow.
+/// The time between two looks where nothing tells of new processes, unless looking is slow.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The longest time between two looks.
+/// The longest time between two such looks.
 const LONGEST: Duration = Duration::from_millis(50);
 /// Looking takes at most one part in so many of the time, as long as [`LONGEST`] allows.
 const SHARE: u32 = 10;
+/// The time between two looks where new processes are told of: a look finds what was not.
+const SELDOM: Duration = Duration::from_secs(1);
 
-/// Watches the processes below this one.
+/// Finds processes, tells when they end, and has the counters of the instrumented ones read.
 pub struct Watcher {
     self_pid: u32,
+    scope: Scope,
+    means: Means,
     lists_children: bool,
     boot: Moment,
     inspector: Inspector,
@@ -31,8 +45,23 @@ pub struct Watcher {
     /// The life that each process is in now: index into `lives`.
     current: BTreeMap<u32, usize>,
     last_look: Moment,
+    next_look: Instant,
     /// What the last looks took. The least of them is the work; the rest is a busy machine.
     costs: [Duration; 4],
+    wake: Wake,
+    tracer: Tracer,
+    traced: Receiver<trace::Event>,
+    exit: bool,
+    hold: Option<Hold>,
+    events: Option<ProcessEvents>,
+    /// Programs that the hold could not tell.
+    lost: u64,
+    /// Processes of the scope that events told of.
+    told: BTreeMap<u32, Told>,
+    states: Option<States>,
+    reaped: Vec<(u32, Status)>,
+    /// What is worth saying about how processes were watched.
+    notes: Vec<String>,
 }
 
 /// A life with what the watcher needs beside.
@@ -40,62 +69,448 @@ struct Watched {
     life: Life,
     file: FileKey,
     stack: u64,
-    /// Becomes readable when it ends. Only for lives of interest: a descriptor each.
+    /// Becomes readable when it ends. Only for lives of interest that are not traced.
     end: Option<OwnedFd>,
+    traced: bool,
+}
+
+/// What process events told of a process.
+struct Told {
+    parent: u32,
+    /// It has executed a program that was not looked at yet.
+    unseen_program: bool,
 }
 
 impl Watcher {
-    /// How processes are found, for the ledger.
-    #[must_use]
-    pub fn method() -> &'static str {
-        "poll 10 ms"
-    }
-
-    /// Begins: from now on, orphans below this process become its children.
-    #[must_use]
-    pub fn start() -> Self {
+    /// Begins. In the scope [`Scope::Tree`], orphans below this process become its children from now
+    /// on.
+    ///
+    /// # Errors
+    /// When a thread or a pipe cannot be made, or the means that was asked for is not to be had.
+    pub fn start(options: Options) -> io::Result<Self> {
         let own = getpid();
-        // Linux 3.4 and later have it; before that, orphans are lost from sight, no more.
-        let _ = set_child_subreaper(Some(own));
-        Self {
+        if matches!(options.scope, Scope::Tree) {
+            // Linux 3.4 and later have it; before that, orphans are lost from sight, no more.
+            let _ = set_child_subreaper(Some(own));
+        }
+        let wake = Wake::new()?;
+        let (send, traced) = channel();
+        let tracer = Tracer::start({
+            let waker = wake.waker()?;
+            move |event| {
+                // Without a receiver the watcher has ended, and so will the tracer.
+                let _ = send.send(event);
+                waker.wake();
+            }
+        })?;
+        let states = match options.states {
+            Some(folder) => Some(States::start(
+                folder,
+                options.every,
+                options.keep_arguments,
+            )?),
+            None => None,
+        };
+        let mut notes = Vec::new();
+        let (means, hold, events) = means(options.means, options.holder, &mut notes)?;
+        Ok(Self {
             self_pid: own.as_raw_nonzero().get().unsigned_abs(),
+            scope: options.scope,
+            means,
             lists_children: proc::lists_children(),
             boot: proc::boot(),
-            inspector: Inspector::start(),
+            inspector: Inspector::start(wake.waker()?),
             lives: Vec::new(),
             current: BTreeMap::new(),
             last_look: Moment::now(),
+            next_look: Instant::now(),
             costs: [Duration::ZERO; 4],
+            wake,
+            tracer,
+            traced,
+            exit: options.exit,
+            hold,
+            events,
+            lost: 0,
+            told: BTreeMap::new(),
+            states,
+            reaped: Vec::new(),
+            notes,
+        })
+    }
+
+    /// How processes are found, for the ledger.
+    #[must_use]
+    pub fn method(&self) -> String {
+        match self.means {
+            Means::Hold => "exec hold (fanotify): no program starts unseen".into(),
+            Means::Events => "process events; what ends within a moment may be missed".into(),
+            Means::Auto | Means::Poll => {
+                "a look every 10 ms; what lives shorter may be missed".into()
+            }
         }
     }
 
-    /// How long to wait before the next [`Watcher::look`].
+    /// Whether the scope is everything below this process.
+    #[must_use]
+    pub fn is_tree(&self) -> bool {
+        matches!(self.scope, Scope::Tree)
+    }
+
+    /// What is worth saying about how processes were watched.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Starts a process as a child of this one, and watches it from its first instruction on.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self, mut command: Command) -> io::Result<u32> {
+        // `spawn` returns after the exec, and the exec may be held until this very loop has seen it.
+        let (send, started) = channel();
+        let waker = self.wake.waker()?;
+        let starting = thread::spawn(move || {
+            let result = command.spawn().map(|child| child.id());
+            // The receiver waits for it below.
+            let _ = send.send(result);
+            waker.wake();
+        });
+        loop {
+            if let Ok(result) = started.try_recv() {
+                let _ = starting.join();
+                return result;
+            }
+            if starting.is_finished() {
+                return Err(io::Error::other("the thread that was to start it is gone"));
+            }
+            super::wake::wait(&self.descriptors(), Some(INTERVAL))?;
+            self.look();
+        }
+    }
+
+    /// Become readable when something happened that [`Watcher::look`] should see.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let hold = self.hold.iter().map(AsFd::as_fd);
+        let events = self.events.iter().map(AsFd::as_fd);
+        let ends = self
+            .current
+            .values()
+            .filter_map(|&index| self.lives[index].end.as_ref())
+            .map(AsFd::as_fd);
+        [self.wake.as_fd()]
+            .into_iter()
+            .chain(hold)
+            .chain(events)
+            .chain(ends)
+            .collect()
+    }
+
+    /// How long to wait before the next [`Watcher::look`], at most.
     #[must_use]
     pub fn interval(&self) -> Duration {
+        self.next_look.saturating_duration_since(Instant::now())
+    }
+
+    fn pause(&self) -> Duration {
+        if self.means != Means::Poll {
+            return SELDOM;
+        }
         let cost = self.costs.into_iter().min().unwrap_or_default();
         (cost * SHARE).clamp(INTERVAL, LONGEST)
     }
 
-    /// Looks once: finds new processes, execs and ends.
-    pub fn look(&mut self) {
-        let began = Instant::now();
+    /// Takes in what happened, and looks around when it is time to. Returns the children of this
+    /// process that have ended since the last call.
+    pub fn look(&mut self) -> Vec<(u32, Status)> {
+        self.wake.clear();
         let now = Moment::now();
-        let last = std::mem::replace(&mut self.last_look, now);
-        for pid in self.descendants() {
-            let Some(stat) = proc::stat(pid) else {
-                continue;
+        self.take_held(now);
+        self.take_events(now);
+        self.take_traced(now);
+        if Instant::now() >= self.next_look || self.ended_descriptor() {
+            self.look_around(now);
+            self.next_look = Instant::now() + self.pause();
+        }
+        if self.inspector.take() {
+            self.follow_all();
+        }
+        std::mem::take(&mut self.reaped)
+    }
+
+    fn ended_descriptor(&self) -> bool {
+        let ends: Vec<BorrowedFd<'_>> = self
+            .current
+            .values()
+            .filter_map(|&index| self.lives[index].end.as_ref())
+            .map(AsFd::as_fd)
+            .collect();
+        // An error here means "look": it costs a moment and no more.
+        !ends.is_empty() && super::wake::wait(&ends, Some(Duration::ZERO)).unwrap_or(true)
+    }
+
+    /// Programs whose exec is held until they are traced.
+    fn take_held(&mut self, now: Moment) {
+        let Some(hold) = &mut self.hold else { return };
+        let held = hold.messages();
+        let ended = hold.ended();
+        if hold.counts().lost > self.lost {
+            self.lost = hold.counts().lost;
+            // Programs started that were not told of: they are found now.
+            self.next_look = Instant::now();
+        }
+        for Held {
+            pid, tid, ticket, ..
+        } in held
+        {
+            let wanted = self.exit && self.states.is_some() && self.in_scope(pid);
+            if wanted {
+                match self.tracer.seize(tid) {
+                    Ok(()) | Err(SeizeError::Gone { .. }) => {}
+                    Err(error) => self.note(&format!("process {pid}: {error}")),
+                }
+            }
+            if let Some(hold) = &self.hold {
+                hold.answer(ticket);
+            }
+        }
+        if let Some(because) = ended {
+            self.note(&format!("the exec hold ended: {because}"));
+            self.hold = None;
+            self.means = if self.events.is_some() {
+                Means::Events
+            } else {
+                Means::Poll
             };
-            self.see(pid, stat, now, last);
+            self.look_around(now);
+        }
+    }
+
+    fn take_events(&mut self, now: Moment) {
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        for event in events.read() {
+            match event {
+                ProcessEvent::Fork { parent, child } => {
+                    if self.told.contains_key(&parent) || self.in_scope(child) {
+                        self.told.insert(
+                            child,
+                            Told {
+                                parent,
+                                unseen_program: false,
+                            },
+                        );
+                    }
+                }
+                ProcessEvent::Exec { pid } => {
+                    if !self.told.contains_key(&pid) && !self.in_scope(pid) {
+                        continue;
+                    }
+                    let parent = self.told.get(&pid).map_or(0, |told| told.parent);
+                    self.told.insert(
+                        pid,
+                        Told {
+                            parent,
+                            unseen_program: true,
+                        },
+                    );
+                    if self.means != Means::Poll
+                        && let Some(stat) = proc::stat(pid)
+                    {
+                        self.see(pid, stat, now, now);
+                    }
+                }
+                ProcessEvent::Exit { pid, wait_status } => {
+                    let Some(told) = self.told.remove(&pid) else {
+                        continue;
+                    };
+                    if told.unseen_program {
+                        self.missed(pid, told.parent, Status::from_wait(wait_status), now);
+                    }
+                }
+                ProcessEvent::Overflow => {
+                    self.note("process events were lost: more came than could be read");
+                    self.next_look = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// A process that was gone before its program could be looked at. Where execs are held this says
+    /// nothing: no instrumented program is among them.
+    fn missed(&mut self, pid: u32, parent: u32, status: Status, now: Moment) {
+        if self.hold.is_some() {
+            return;
+        }
+        let parent = self
+            .current
+            .get(&parent)
+            .map_or_else(|| parent.to_string(), |&i| self.lives[i].life.name());
+        self.lives.push(Watched {
+            life: Life {
+                pid,
+                inner_pid: pid,
+                start_ticks: 0,
+                generation: 0,
+                executable: format!("(a child of {parent})").into(),
+                inspection: Inspection::Failed(
+                    "it ended before its program could be looked at".into(),
+                ),
+                coverage_directory: CoverageDirectory::Unknown,
+                began: now,
+                first_seen: now,
+                end: End::Gone {
+                    at: now,
+                    status: Some(status),
+                },
+                tap: Tap::None,
+            },
+            file: FileKey::hidden(pid, 0),
+            stack: 0,
+            end: None,
+            traced: false,
+        });
+    }
+
+    /// What the tracer saw.
+    fn take_traced(&mut self, now: Moment) {
+        while let Ok(event) = self.traced.try_recv() {
+            match event {
+                trace::Event::Exec { pid, stop, .. } => {
+                    if let Some(stat) = proc::stat(pid) {
+                        self.see_exec(pid, stat, now);
+                    }
+                    drop(stop);
+                }
+                trace::Event::Exiting { pid, stop, .. } => {
+                    let key = self.current.get(&pid).map(|&i| self.lives[i].life.key());
+                    if let (Some(key), Some(states)) = (key, &self.states) {
+                        states.last(key, stop);
+                    }
+                }
+                trace::Event::Survived {
+                    pid,
+                    because: Survival::Exec,
+                    ..
+                } => {
+                    if let Some(stat) = proc::stat(pid) {
+                        self.see_exec(pid, stat, now);
+                    }
+                }
+                trace::Event::Survived {
+                    pid,
+                    because: Survival::Thread,
+                    ..
+                } => {
+                    let key = self.current.get(&pid).map(|&i| self.lives[i].life.key());
+                    if let (Some(key), Some(states)) = (key, &self.states) {
+                        states.resume(key);
+                    }
+                }
+                // Nothing is seized without waiting for the answer.
+                trace::Event::Seized { .. } => {}
+                trace::Event::Gone { pid, status } => {
+                    if let Some(&index) = self.current.get(&pid) {
+                        self.end(pid, index, now, status);
+                    }
+                    if let Some(status) = status {
+                        self.reaped.push((pid, status));
+                    }
+                }
+                trace::Event::Reaped { pid, status } => {
+                    self.reaped_child(pid, status, now);
+                    self.reaped.push((pid, status));
+                }
+                trace::Event::Lost { pid, because } => {
+                    if let Some(&index) = self.current.get(&pid) {
+                        self.lives[index].traced = false;
+                        let key = self.lives[index].life.key();
+                        if let Some(states) = &self.states {
+                            states.untraced(key, because.to_string());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A traced process has another program now.
+    fn see_exec(&mut self, pid: u32, stat: Stat, now: Moment) {
+        if let Some(told) = self.told.get_mut(&pid) {
+            told.unseen_program = false;
+        }
+        let Some(&index) = self.current.get(&pid) else {
+            let began = proc::started(self.boot, stat.start_ticks);
+            self.begin(pid, stat, 0, began, now, true);
+            return;
+        };
+        let known = &mut self.lives[index];
+        let seen_before = !known.traced
+            && Some(known.file) == file_of(pid, stat)
+            && !far(known.stack, stat.stack);
+        if seen_before {
+            // Process events told of it, and were faster.
+            known.traced = true;
+            self.follow(index);
+            return;
+        }
+        let generation = known.life.generation + 1;
+        known.life.end = End::Exec { at: now };
+        self.over(index, "it became another program (exec)");
+        self.current.remove(&pid);
+        self.begin(pid, stat, generation, now, now, true);
+    }
+
+    /// Looks at all processes of the scope: finds new ones, execs and ends.
+    fn look_around(&mut self, now: Moment) {
+        let began = Instant::now();
+        let last = std::mem::replace(&mut self.last_look, now);
+        for pid in self.processes() {
+            if let Some(stat) = proc::stat(pid) {
+                self.see(pid, stat, now, last);
+            }
         }
         let present: Vec<u32> = self.current.keys().copied().collect();
         for pid in present {
             self.check_end(pid, now);
         }
-        if self.inspector.take() {
-            self.hold_ends();
-        }
         self.costs.rotate_left(1);
         self.costs[3] = began.elapsed();
+    }
+
+    /// All processes of the scope.
+    fn processes(&self) -> Vec<u32> {
+        match &self.scope {
+            Scope::Tree => self.descendants(),
+            Scope::Machine => proc::all(),
+            Scope::Cgroup(path) => proc::all()
+                .into_iter()
+                .filter(|pid| proc::in_cgroup(*pid, path))
+                .collect(),
+            Scope::Processes(pids) => pids.iter().copied().collect(),
+        }
+    }
+
+    fn in_scope(&self, pid: u32) -> bool {
+        match &self.scope {
+            Scope::Tree => {
+                // Above every process there is a finite chain; a loop cannot be.
+                let mut above = proc::stat(pid).map(|stat| stat.parent);
+                while let Some(parent) = above.filter(|p| *p > 1 || *p == self.self_pid) {
+                    if parent == self.self_pid {
+                        return true;
+                    }
+                    above = proc::stat(parent).map(|stat| stat.parent);
+                }
+                false
+            }
+            Scope::Machine => true,
+            Scope::Cgroup(path) => proc::in_cgroup(pid, path),
+            Scope::Processes(pids) => pids.contains(&pid),
+        }
     }
 
     /// All processes below this one.
@@ -118,27 +533,32 @@ impl Watcher {
                 }
             }
         }
+        let ours = self.hold.as_ref().map(Hold::processes).unwrap_or_default();
+        found.retain(|pid| !ours.contains(pid));
         found
     }
 
+    /// Takes a look at one process.
     fn see(&mut self, pid: u32, stat: Stat, now: Moment, last: Moment) {
         if stat.ended() {
             return;
         }
-        let file = match proc::executable(pid) {
-            Ok(metadata) => FileKey::of(&metadata),
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                FileKey::hidden(pid, stat.start_ticks)
-            }
-            Err(_) => return,
+        let Some(file) = file_of(pid, stat) else {
+            return;
         };
+        if let Some(told) = self.told.get_mut(&pid) {
+            told.unseen_program = false;
+        }
         let mut generation = 0;
         let mut began = proc::started(self.boot, stat.start_ticks);
         if let Some(&index) = self.current.get(&pid) {
             let known = &mut self.lives[index];
             let same_process = known.life.start_ticks == stat.start_ticks;
-            // An exec of the same file shows in the stack's place only.
-            if same_process && known.file == file && !far(known.stack, stat.stack) {
+            // An exec of the same file shows in the stack's place only. Of a traced process the
+            // tracer tells execs.
+            let same_program =
+                known.traced || (known.file == file && !far(known.stack, stat.stack));
+            if same_process && same_program {
                 known.stack = stat.stack;
                 return;
             }
@@ -146,18 +566,35 @@ impl Watcher {
                 known.life.end = End::Exec { at: now };
                 generation = known.life.generation + 1;
                 began = last;
+                self.over(index, "it became another program (exec)");
             } else {
                 known.life.end = End::Gone {
                     at: now,
                     status: None,
                 };
+                self.over(index, "how it ended was not seen");
             }
-            known.end = None;
             self.current.remove(&pid);
         }
-        if generation == 0 && self.shares_memory(&stat, file) {
+        if generation == 0 && self.shares_memory(pid, &stat, file) {
             return;
         }
+        self.begin(pid, stat, generation, began, now, false);
+    }
+
+    /// A life begins.
+    fn begin(
+        &mut self,
+        pid: u32,
+        stat: Stat,
+        generation: u32,
+        began: Moment,
+        now: Moment,
+        traced: bool,
+    ) {
+        let Some(file) = file_of(pid, stat) else {
+            return;
+        };
         self.inspector.want(file, || proc::open_executable(pid));
         let boring = matches!(
             self.inspector.get(file),
@@ -180,28 +617,95 @@ impl Watcher {
                 began,
                 first_seen: now,
                 end: End::None,
-                tap: crate::life::Tap::None,
+                tap: Tap::None,
             },
             file,
             stack: stat.stack,
             end: None,
+            traced,
         });
-        self.hold_end(self.lives.len() - 1);
+        self.follow(self.lives.len() - 1);
     }
 
-    /// Whether this is a child between fork and exec: it still runs its parent's program, in one
-    /// thread and on its parent's stack, and is not a life of its own.
-    fn shares_memory(&self, stat: &Stat, file: FileKey) -> bool {
+    /// Whether this is a child between fork and exec: it still runs its parent's program in its
+    /// parent's memory, and is not a life of its own.
+    fn shares_memory(&self, pid: u32, stat: &Stat, file: FileKey) -> bool {
+        if stat.parent == self.self_pid {
+            return proc::same_memory(pid, self.self_pid).unwrap_or(false);
+        }
         self.current.get(&stat.parent).is_some_and(|&index| {
             let parent = &self.lives[index];
-            stat.threads == 1 && stat.stack > 1 && parent.file == file && parent.stack == stat.stack
+            parent.file == file
+                // Where that may not be asked: it is in one thread and on its parent's stack.
+                && proc::same_memory(pid, stat.parent)
+                    .unwrap_or(stat.threads == 1 && stat.stack > 1 && parent.stack == stat.stack)
         })
+    }
+
+    /// Follows the lives of interest that are known by now.
+    fn follow_all(&mut self) {
+        let current: Vec<usize> = self.current.values().copied().collect();
+        for index in current {
+            self.follow(index);
+        }
+    }
+
+    /// Traces and reads a life whose program is known to be instrumented; lets go of one that is not.
+    fn follow(&mut self, index: usize) {
+        let watched = &mut self.lives[index];
+        let instrumented = match self.inspector.get(watched.file) {
+            Some(Inspection::Elf(found)) => found.instrumented,
+            Some(Inspection::Failed(_)) => false,
+            Some(Inspection::Pending) | None => return,
+        };
+        let (pid, key) = (watched.life.pid, watched.life.key());
+        if !instrumented {
+            if watched.traced {
+                watched.traced = false;
+                self.tracer.detach(pid);
+            }
+            return;
+        }
+        if watched.end.is_some() || watched.life.tap != Tap::None {
+            return;
+        }
+        let Some(states) = &self.states else {
+            watched.end = open(&watched.life);
+            return;
+        };
+        // What this is at the end is the states' word.
+        watched.life.tap = Tap::Failed {
+            because: String::new(),
+        };
+        states.begin(key);
+        if watched.traced {
+            return;
+        }
+        let refused = if self.exit {
+            match self.tracer.seize(pid) {
+                Ok(()) => None,
+                Err(error) => Some(error.to_string()),
+            }
+        } else {
+            Some("its exit was not to be awaited (--route)".into())
+        };
+        match refused {
+            None => watched.traced = true,
+            Some(because) => {
+                states.untraced(key, because);
+                watched.end = open(&watched.life);
+            }
+        }
     }
 
     fn check_end(&mut self, pid: u32, now: Moment) {
         let Some(&index) = self.current.get(&pid) else {
             return;
         };
+        if self.lives[index].traced {
+            // The tracer tells.
+            return;
+        }
         let start = self.lives[index].life.start_ticks;
         let status = match proc::stat(pid) {
             Some(stat) if stat.start_ticks != start => None,
@@ -217,13 +721,20 @@ impl Watcher {
 
     fn end(&mut self, pid: u32, index: usize, at: Moment, status: Option<Status>) {
         self.lives[index].life.end = End::Gone { at, status };
-        self.lives[index].end = None;
+        self.over(index, "its end was not awaited");
         self.current.remove(&pid);
     }
 
-    /// Notes that a child was reaped: that is the surest word about how it ended.
-    pub fn reaped(&mut self, pid: u32, status: Status) {
-        let now = Moment::now();
+    fn over(&mut self, index: usize, because: &str) {
+        self.lives[index].end = None;
+        self.lives[index].traced = false;
+        if let Some(states) = &self.states {
+            states.over(self.lives[index].life.key(), because);
+        }
+    }
+
+    /// A child was reaped: that is the surest word about how it ended.
+    fn reaped_child(&mut self, pid: u32, status: Status, now: Moment) {
         if let Some(&index) = self.current.get(&pid) {
             self.end(pid, index, now, Some(status));
             return;
@@ -231,42 +742,13 @@ impl Watcher {
         // It was seen as a zombie before.
         let last = self.lives.iter_mut().rev().find(|w| w.life.pid == pid);
         if let Some(Watched { life, .. }) = last
-            && let End::Gone { at, .. } = life.end
+            && let End::Gone { at, status: None } = life.end
         {
             life.end = End::Gone {
                 at,
                 status: Some(status),
             };
         }
-    }
-
-    /// Opens descriptors for the lives of interest that are known by now.
-    fn hold_ends(&mut self) {
-        let current: Vec<usize> = self.current.values().copied().collect();
-        for index in current {
-            self.hold_end(index);
-        }
-    }
-
-    fn hold_end(&mut self, index: usize) {
-        let watched = &mut self.lives[index];
-        let instrumented = matches!(
-            self.inspector.get(watched.file),
-            Some(Inspection::Elf(found)) if found.instrumented
-        );
-        if instrumented && watched.end.is_none() {
-            watched.end = open(&watched.life);
-        }
-    }
-
-    /// Become readable when a process of interest ends.
-    #[must_use]
-    pub fn ends(&self) -> Vec<BorrowedFd<'_>> {
-        self.current
-            .values()
-            .filter_map(|&index| self.lives[index].end.as_ref())
-            .map(AsFd::as_fd)
-            .collect()
     }
 
     /// Asks what still runs to end: SIGTERM.
@@ -288,9 +770,45 @@ impl Watcher {
             .collect()
     }
 
-    /// Everything that was seen.
+    /// All lives so far, in order of their first sight.
+    pub fn lives(&self) -> impl Iterator<Item = &Life> {
+        self.lives.iter().map(|watched| &watched.life)
+    }
+
+    /// The states of instrumented lives, where they are read.
     #[must_use]
-    pub fn finish(self) -> Vec<Life> {
+    pub fn states(&self) -> Option<&States> {
+        self.states.as_ref()
+    }
+
+    /// Waits until everything that runs now has been looked at, and read where it can be.
+    ///
+    /// # Errors
+    /// When waiting fails.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.look();
+        while self.inspector.busy() {
+            super::wake::wait(&self.descriptors(), Some(self.interval()))?;
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Reads every instrumented life now, and writes their states into `folder`: one directory a
+    /// build, as in the run's own. Returns how many lives that are.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn mark(&self, folder: &Path) -> io::Result<usize> {
+        self.states
+            .as_ref()
+            .map_or(Ok(0), |states| states.mark(folder))
+    }
+
+    /// Reads what still runs once more, lets go of every process, and tells everything that was seen.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Life> {
+        let taps = self.states.take().map(States::finish).unwrap_or_default();
         let known = self.inspector.finish();
         self.lives
             .into_iter()
@@ -299,9 +817,59 @@ impl Watcher {
                 if let Some(inspection) = known.get(&watched.file) {
                     life.inspection = inspection.clone();
                 }
+                if let Some(tap) = taps.get(&life.key()) {
+                    life.tap = tap.clone();
+                }
                 life
             })
             .collect()
+    }
+
+    fn note(&mut self, what: &str) {
+        if !self.notes.iter().any(|n| n == what) {
+            self.notes.push(what.to_owned());
+        }
+    }
+}
+
+/// Gets the best means that is to be had, or the one that is asked for.
+fn means(
+    asked: Means,
+    holder: Option<Command>,
+    notes: &mut Vec<String>,
+) -> io::Result<(Means, Option<Hold>, Option<ProcessEvents>)> {
+    let mut hold = None;
+    if matches!(asked, Means::Auto | Means::Hold) {
+        match holder.map(hold::start) {
+            Some(Ok(started)) => hold = Some(started),
+            Some(Err(error)) if asked == Means::Hold => return Err(io::Error::other(error)),
+            Some(Err(error)) => notes.push(format!("no exec hold: {error}")),
+            None => {}
+        }
+    }
+    // Where processes are polled the events still tell what was missed.
+    let mut events = None;
+    match ProcessEvents::open() {
+        Ok(opened) => events = Some(opened),
+        Err(error) if asked == Means::Events => return Err(io::Error::other(error)),
+        Err(error) => notes.push(format!("no process events: {error}")),
+    }
+    let means = match (&hold, &events) {
+        (Some(_), _) => Means::Hold,
+        (None, Some(_)) if asked != Means::Poll => Means::Events,
+        _ => Means::Poll,
+    };
+    Ok((means, hold, events))
+}
+
+/// The identity of the file that a process executes; `None` when the process is gone.
+fn file_of(pid: u32, stat: Stat) -> Option<FileKey> {
+    match proc::executable(pid) {
+        Ok(metadata) => Some(FileKey::of(&metadata)),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            Some(FileKey::hidden(pid, stat.start_ticks))
+        }
+        Err(_) => None,
     }
 }
 

@@ -1,9 +1,16 @@
-//! Finds the processes below a command and tells when they end.
+//! Finds processes as they start and tells when they end.
 //!
-//! On Linux covtap is the *subreaper* of everything it starts: a process whose parent has ended
-//! becomes covtap's child, so nothing leaves the tree. The tree is walked every 10 ms through
-//! `/proc/PID/task/TID/children`; what lives shorter than that and writes coverage is still found,
-//! by its files. Elsewhere nothing is watched and the ledger says so.
+//! In the scope of a tree covtap is the *subreaper* of everything it starts: a process whose parent
+//! has ended becomes covtap's child, so nothing leaves the tree. New processes are found by the best
+//! means that is to be had ([`Means`]); elsewhere than on Linux nothing is watched, and the ledger
+//! says so.
+//!
+//! ```text
+//!   hold ──┐                       ┌── tracer: exit stops, execs, ends
+//!   events ┼──► Watcher: lives ◄───┤
+//!   poll ──┘        │              └── inspector: is this program instrumented?
+//!                   └──► states: snapshots, the last state of each life
+//! ```
 
 #[cfg(target_os = "linux")]
 pub mod events;
@@ -15,8 +22,13 @@ mod inspect;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod nothing;
+mod options;
+#[cfg(target_os = "linux")]
+pub mod states;
+mod wake;
 
 #[cfg(target_os = "linux")]
 pub use linux::Watcher;
 #[cfg(not(target_os = "linux"))]
 pub use nothing::Watcher;
+pub use options::{Means, Options, Scope};

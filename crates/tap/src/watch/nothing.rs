@@ -1,43 +1,85 @@
 //! Where there is no `/proc`, nothing is watched.
 
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{WaitOptions, wait};
+use signal_hook::consts::SIGCHLD;
+use signal_hook::low_level::{pipe, unregister};
+
+use super::Options;
+use super::wake::Wake;
 use crate::life::{Life, Status};
 
-/// Sees nothing.
+/// Sees nothing but the ends of its own children.
 #[derive(Debug)]
-pub struct Watcher;
+pub struct Watcher {
+    wake: Wake,
+    child: signal_hook::SigId,
+}
 
 impl Watcher {
+    /// Begins.
+    ///
+    /// # Errors
+    /// When the end of a child cannot be made an event.
+    pub fn start(_: Options) -> io::Result<Self> {
+        let wake = Wake::new()?;
+        let child = pipe::register(SIGCHLD, wake.waker()?.into_stream())?;
+        Ok(Self { wake, child })
+    }
+
     /// How processes are found, for the ledger.
     #[must_use]
-    pub fn method() -> &'static str {
-        "processes are not watched on this system: lives are known from their files alone"
+    pub fn method(&self) -> String {
+        "processes are not watched on this system: lives are known from their files alone".into()
     }
 
-    /// Begins.
+    /// Whether the scope is everything below this process.
     #[must_use]
-    pub fn start() -> Self {
-        Self
+    pub fn is_tree(&self) -> bool {
+        true
     }
 
-    /// How long to wait before the next [`Watcher::look`].
+    /// What is worth saying about how processes were watched.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &[]
+    }
+
+    /// Starts a process as a child of this one.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&mut self, mut command: Command) -> io::Result<u32> {
+        command.spawn().map(|child| child.id())
+    }
+
+    /// Become readable when a child may have ended.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.wake.as_fd()]
+    }
+
+    /// How long to wait before the next [`Watcher::look`], at most.
     #[must_use]
     pub fn interval(&self) -> Duration {
         Duration::from_secs(1)
     }
 
-    /// Looks once.
-    pub fn look(&mut self) {}
-
-    /// Notes that a child was reaped.
-    pub fn reaped(&mut self, _pid: u32, _status: Status) {}
-
-    /// Becomes readable when a process of interest ends.
-    #[must_use]
-    pub fn ends(&self) -> Vec<BorrowedFd<'_>> {
-        Vec::new()
+    /// Reaps the children that have ended, and returns them.
+    pub fn look(&mut self) -> Vec<(u32, Status)> {
+        self.wake.clear();
+        let mut reaped = Vec::new();
+        // It ends with ECHILD or with nobody to reap.
+        while let Ok(Some((pid, raw))) = wait(WaitOptions::NOHANG) {
+            let pid = pid.as_raw_nonzero().get().unsigned_abs();
+            reaped.push((pid, Status::from_wait(raw.as_raw())));
+        }
+        reaped
     }
 
     /// Asks what still runs to end.
@@ -49,9 +91,26 @@ impl Watcher {
         Vec::new()
     }
 
+    /// Looks at what runs: there is nothing to be seen.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Snapshots of everything that runs, written into a folder: there are none.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn mark(&self, _: &Path) -> io::Result<usize> {
+        Ok(0)
+    }
+
     /// Everything that was seen.
     #[must_use]
     pub fn finish(self) -> Vec<Life> {
+        unregister(self.child);
         Vec::new()
     }
 }
