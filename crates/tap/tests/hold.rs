@@ -73,8 +73,8 @@ fn skipped(why: impl Display) {
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// An instrumented program and one that is not. Both are static and end with the code that they are
-/// given.
+/// An instrumented program and one that is not. Both are static and end with the code that is their
+/// first argument; if there is a second, not before their standard input ends.
 struct Programs {
     instrumented: PathBuf,
     plain: PathBuf,
@@ -90,7 +90,8 @@ fn build() -> Result<Programs, String> {
     fs::create_dir_all(&place).unwrap();
     fs::write(place.join("go.mod"), "module example.org/hold\n\ngo 1.21\n").unwrap();
     let main = "package main\n\nimport \"os\"\n\n\
-        func main() {\n\tif len(os.Args) > 1 {\n\t\tos.Exit(int(os.Args[1][0] - '0'))\n\t}\n}\n";
+        func main() {\n\tif len(os.Args) > 2 {\n\t\tos.Stdin.Read(make([]byte, 1))\n\t}\n\
+        \tos.Exit(int(os.Args[1][0] - '0'))\n}\n";
     fs::write(place.join("main.go"), main).unwrap();
     let go = |name: &str, cover: &[&str]| {
         let program = place.join(name);
@@ -187,8 +188,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Self::with_mounts(1)
+    }
+
+    /// With the root and other mounts of the test, and nothing else.
+    fn with_mounts(marked: u64) -> Self {
         let hold = hold::start(role(SELF, "guardian")).unwrap();
-        assert_eq!(hold.marked(), 1, "the root of the test alone");
+        assert_eq!(hold.marked(), marked);
         assert_eq!(hold.unmarked(), []);
         Self {
             processes: hold.processes(),
@@ -448,6 +454,109 @@ fn exec_instrumented() {
         let exec = || panic!("{}", Command::new(INSTRUMENTED).arg("6").exec());
         thread::spawn(exec).join().unwrap();
     }
+}
+
+/// Makes a copy of an instrumented program that takes long to look at: no sections tell where to
+/// look, and beside the program there are two gigabytes of nothing.
+fn slow_to_look_at(place: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bytes = fs::read(INSTRUMENTED).unwrap();
+    let size = bytes.len().next_multiple_of(1 << 16) as u64;
+    // e_shoff, e_shnum and e_shstrndx of a 64-bit ELF file.
+    bytes[0x28..0x30].fill(0);
+    bytes[0x3c..0x40].fill(0);
+    // The first program header only says where program headers are. It becomes PT_LOAD, readable,
+    // of what is behind the program, mapped where nothing is.
+    let header = &mut bytes[0x40..0x40 + 56];
+    assert_eq!(header[..4], 6_u32.to_le_bytes(), "PT_PHDR comes first");
+    header[..4].copy_from_slice(&1_u32.to_le_bytes());
+    header[4..8].copy_from_slice(&4_u32.to_le_bytes());
+    let (address, length, page) = (0x10_0000_0000_u64, 1_u64 << 31, 1_u64 << 16);
+    let numbers = [size, address, address, length, length, page];
+    for (field, number) in header[8..].chunks_mut(8).zip(numbers) {
+        field.copy_from_slice(&number.to_le_bytes());
+    }
+    fs::write(place, &bytes).unwrap();
+    let file = fs::File::options().write(true).open(place).unwrap();
+    file.set_len(size + length).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o755))
+        .unwrap();
+}
+
+#[test]
+fn a_file_that_takes_long_to_look_at_stops_nobody() {
+    in_own_root(|| {
+        slow_to_look_at("/tmp/slow");
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        let mut slow = command("/tmp/slow", "4")
+            .arg("wait")
+            .stdin(Stdio::piped())
+            .spawn();
+        let slow = slow.as_mut().unwrap();
+        // It runs before it is known what it is; the others did not wait at all.
+        assert!(!rig.messages_come());
+        let (status, time) = run(PLAIN, "5").join().unwrap();
+        assert_eq!(status.code(), Some(5));
+        assert!(time < Duration::from_millis(200), "{time:?}");
+        let told = rig.answer_until(|told| !told.is_empty());
+        assert_eq!(told[0].pid, slow.id());
+        assert!(!told[0].waits);
+        drop(slow.stdin.take());
+        assert_eq!(slow.wait().unwrap().code(), Some(4));
+        // Now it is known.
+        let process = run("/tmp/slow", "4");
+        let told = rig.answer_until(|_| process.is_finished());
+        assert!(told[0].waits);
+    });
+}
+
+#[test]
+fn a_file_that_took_too_long_to_look_at_is_not_lost_in_silence() {
+    in_own_root(|| {
+        slow_to_look_at("/tmp/slow");
+        let mut rig = Rig::new();
+        let (status, _) = run("/tmp/slow", "4").join().unwrap();
+        assert_eq!(status.code(), Some(4));
+        let end = Instant::now() + Duration::from_secs(20);
+        while rig.hold().counts().lost == 0 {
+            assert_eq!(rig.messages(Duration::from_millis(100)), []);
+            assert!(Instant::now() < end);
+        }
+        assert_eq!(rig.hold().counts().lost, 1);
+    });
+}
+
+#[test]
+fn a_program_in_an_overlay_is_told() {
+    in_own_root(|| {
+        for place in ["/tmp/lower", "/tmp/upper", "/tmp/work"] {
+            fs::create_dir(place).unwrap();
+        }
+        fs::copy(INSTRUMENTED, "/tmp/lower/program").unwrap();
+        let options = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work";
+        let overlay = mount(
+            Some("overlay"),
+            "/new",
+            Some("overlay"),
+            MsFlags::empty(),
+            Some(options),
+        );
+        if let Err(why) = overlay {
+            return skipped(format!("no overlay file system on tmpfs: {why}"));
+        }
+        let mut rig = Rig::with_mounts(2);
+        let process = run("/new/program", "4");
+        let told = rig.answer_until(|_| process.is_finished());
+        assert_eq!(process.join().unwrap().0.code(), Some(4));
+        let files: Vec<_> = told.iter().map(|held| (&held.path, held.device)).collect();
+        println!("{files:?}");
+        assert!(
+            told.iter()
+                .any(|held| held.path == Path::new("/new/program"))
+        );
+        assert!(told.iter().all(|held| held.pid == told[0].pid));
+    });
 }
 
 #[test]

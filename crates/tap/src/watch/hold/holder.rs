@@ -48,13 +48,14 @@ const FEWEST: u64 = 1024;
 /// # Errors
 /// When it was not started by [`guard`](super::guard).
 pub fn serve() -> io::Result<()> {
+    // First of all, so that nothing is changed where this was started by hand.
+    let session = pid(Some(sockopt::socket_peercred(stdin())?.pid));
     // A holder without guardian must not be.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // A guardian that is stopped must not stop this one.
     rustix::io::ioctl_fionbio(stdout(), true)?;
     // A working directory could not be unmounted.
     chdir("/")?;
-    let session = pid(Some(sockopt::socket_peercred(stdin())?.pid));
     let ours = [session, pid(getppid()), pid(Some(getpid()))];
     // From here on the session is told.
     let last = match Holder::start(ours).map_err(Stop::NotStarted) {
@@ -121,7 +122,7 @@ struct Holder {
     /// In the order of their times.
     looking: Vec<Looking>,
     late: Vec<Late>,
-    /// At most so many execs wait here; all others wait in the kernel.
+    /// At most so many execs are in work here; all others wait in the kernel.
     most: usize,
     lost: u64,
     beat: Instant,
@@ -212,7 +213,7 @@ impl Holder {
             PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
         ];
-        if self.held.len() + self.looking.len() < self.most {
+        if self.held.len() + self.looking.len() + self.late.len() < self.most {
             ready.push(PollFd::from_borrowed_fd(self.group.as_fd(), PollFlags::IN));
         }
         // Interrupted, it is as if nothing had come.
@@ -264,8 +265,11 @@ impl Holder {
     }
 
     fn hold(&mut self, key: FileKey, event: FanotifyEvent) -> Result<(), Stop> {
-        let path = path_of(&event);
-        match self.tell_of(key, event.pid(), path, true) {
+        // Without a process, it has been killed meanwhile, or is in another pid namespace.
+        let told = process_of(event.pid())
+            .filter(|(pid, _)| !self.ours.contains(pid))
+            .and_then(|process| self.tell_of(key, process, path_of(&event), true));
+        match told {
             Some(ticket) => {
                 self.held.insert(ticket, (event, Instant::now() + ANSWER));
                 Ok(())
@@ -274,14 +278,14 @@ impl Holder {
         }
     }
 
-    /// Tells the session of an exec; `None` when there is nothing to wait for.
-    fn tell_of(&mut self, key: FileKey, tid: i32, path: PathBuf, waits: bool) -> Option<Ticket> {
-        // A thread that has been killed meanwhile, or of another pid namespace.
-        let tid = u32::try_from(tid).ok().filter(|tid| *tid != 0)?;
-        let pid = process_of(tid)?;
-        if self.ours.contains(&pid) {
-            return None;
-        }
+    /// Tells the session of an exec; `None` when it does not read. `process` is process and thread.
+    fn tell_of(
+        &mut self,
+        key: FileKey,
+        (pid, tid): (u32, u32),
+        path: PathBuf,
+        waits: bool,
+    ) -> Option<Ticket> {
         let ticket = Ticket(self.next);
         self.next += 1;
         let told = tell(&Message::Held(Held {
@@ -348,8 +352,13 @@ impl Holder {
                 .extract_if(.., |l| l.key == key)
                 .collect::<Vec<_>>()
             {
-                if instrumented {
-                    self.tell_of(key, late.tid, late.path, false);
+                match process_of(late.tid) {
+                    _ if !instrumented || late.tid == 0 => {}
+                    Some(process) => {
+                        self.tell_of(key, process, late.path, false);
+                    }
+                    // It has come and gone.
+                    None => self.lost += 1,
                 }
             }
         }
@@ -451,12 +460,14 @@ fn path_of(event: &FanotifyEvent) -> PathBuf {
         .unwrap_or_default()
 }
 
-/// The process of a thread; `None` when it is gone.
-fn process_of(tid: u32) -> Option<u32> {
+/// The process of a thread, and the thread; `None` when it is gone, and for a thread of another pid
+/// namespace, whose number is 0 here.
+fn process_of(tid: i32) -> Option<(u32, u32)> {
+    let tid = u32::try_from(tid).ok().filter(|tid| *tid != 0)?;
     let status = fs::read(format!("/proc/{tid}/status")).ok()?;
     let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|l| l.strip_prefix("Tgid:"))?;
-    line.trim().parse().ok()
+    Some((line.trim().parse().ok()?, tid))
 }
 
 fn errno(error: io::Error) -> Errno {

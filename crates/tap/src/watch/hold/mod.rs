@@ -111,7 +111,8 @@ pub struct Counts {
     pub held: u64,
     /// Of these: allowed after 20 ms, without an answer.
     pub expired: u64,
-    /// Programs that were not told, because the session did not read. Look at all processes.
+    /// Programs that were not told: the session did not read, or they were gone before their file
+    /// had been looked at. Look at all processes.
     pub lost: u64,
 }
 
@@ -143,6 +144,9 @@ pub enum HoldError {
         "this kernel cannot hold programs: {0} (it takes Linux 5.3 with CONFIG_FANOTIFY_ACCESS_PERMISSIONS)"
     )]
     Kernel(io::Error),
+    /// Something else is in the way.
+    #[error("cannot hold programs: {0}")]
+    System(io::Error),
     /// The guardian could not be started.
     #[error("cannot start the guardian of the hold: {0}")]
     Start(io::Error),
@@ -194,7 +198,7 @@ pub fn start(mut command: Command) -> Result<Hold, HoldError> {
             drop(ours);
             // Without the session it ends.
             let _ = guardian.wait();
-            return Err(HoldError::Kernel(error));
+            return Err(HoldError::of(error.raw_os_error().unwrap_or_default()));
         }
     };
     let mut hold = Hold {
@@ -345,7 +349,8 @@ impl HoldError {
     fn of(error: i32) -> Self {
         match Errno::from_raw_os_error(error) {
             Errno::PERM | Errno::ACCESS => Self::Rights,
-            _ => Self::Kernel(io::Error::from_raw_os_error(error)),
+            Errno::INVAL | Errno::NOSYS => Self::Kernel(io::Error::from_raw_os_error(error)),
+            _ => Self::System(io::Error::from_raw_os_error(error)),
         }
     }
 }
