@@ -8,6 +8,7 @@ mod rig;
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +16,13 @@ use std::time::Instant;
 
 use covtap_tap::life::Status;
 use covtap_tap::trace::{Event, LONGEST_STOP, SeizeError, Stop, Survival, Tracer};
+use nix::sys::fanotify::{
+    EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags,
+    Response,
+};
 use nix::sys::signal::{SigSet, Signal, kill};
 
-use rig::{Rig, Subject, status_field, until};
+use rig::{Rig, Subject, pid_of, status_field, until};
 
 /// Waits for the exit stop of a target.
 fn exiting(rig: &mut Rig, target: &Subject) -> (u32, i32, Stop) {
@@ -274,7 +279,8 @@ fn a_leader_that_ends_before_its_process_is_no_death() {
     let (anchor, because) = survived(&mut rig, &target);
     assert_eq!(because, Survival::Thread);
     assert_ne!(anchor, target.pid);
-    // The leader has no memory any more, the anchor has.
+    until("the leader has ended", || target.state() == "Z");
+    // It has no memory any more, the anchor has.
     assert_eq!(target.read_counter(anchor), Ok(42));
     assert!(target.read_counter(target.pid).is_err());
     target.go();
@@ -370,6 +376,42 @@ fn an_exec_by_another_thread_is_survived_with_its_last_state() {
 }
 
 #[test]
+fn a_short_program_that_a_thread_called_is_captured_or_known_to_be_missed() {
+    let Some(mut rig) = Rig::new("short program") else {
+        return;
+    };
+    const LIVES: usize = 30;
+    let mut captured = 0;
+    for _ in 0..LIVES {
+        let mut target = rig.start_traced("exec-thread _exit 0");
+        target.go();
+        // What it is to wait for is there already.
+        target.go();
+        drop(exiting(&mut rig, &target));
+        assert_eq!(survived(&mut rig, &target), (target.pid, Survival::Exec));
+        let last = rig.next("end", |e| pid_of(e) == target.pid, |e| e);
+        let end = if let Event::Exiting { stop, .. } = last {
+            drop(stop);
+            captured += 1;
+            rig.next("end", |e| pid_of(e) == target.pid, |e| e)
+        } else {
+            last
+        };
+        assert!(
+            matches!(
+                end,
+                Event::Gone {
+                    status: Some(Status::Exit(0)),
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+    }
+    println!("trace: {captured} of {LIVES} programs that live a millisecond captured");
+}
+
+#[test]
 fn an_exec_after_the_leaders_end_is_seen() {
     let Some(mut rig) = Rig::new("exec after the leader's end") else {
         return;
@@ -426,11 +468,7 @@ fn a_thread_that_will_exec_can_be_seized_itself() {
     target.go();
     let thread = u32::try_from(target.told("thread")).unwrap();
     rig.tracer().seize_async(thread);
-    rig.next(
-        "answer",
-        |e| matches!(e, Event::Seized { pid_or_tid, result: Ok(()) } if *pid_or_tid == thread),
-        drop,
-    );
+    seized(&mut rig, thread);
     target.go();
     let (former, stop) = exec(&mut rig, &target);
     assert_eq!(former, thread);
@@ -576,7 +614,7 @@ fn a_target_that_is_let_go_runs_on() {
     rig.tracer().seize(target.pid).unwrap();
     assert_ne!(target.tracer(), "0");
     rig.end_tracer();
-    assert_eq!(target.tracer(), "0");
+    until("it is let go", || target.tracer() == "0");
     let before = target.read_counter(target.pid).unwrap();
     until("it goes on", || {
         target.read_counter(target.pid) != Ok(before)
@@ -684,6 +722,7 @@ fn what_cannot_be_traced_is_named() {
     target.await_ready();
     let child = target.pid;
     kill(rig::pid(parent), Signal::SIGSTOP).unwrap();
+    until("its parent is stopped", || rig::state(parent) == "T");
     target.go();
     until("it has ended", || target.state() == "Z");
     assert_eq!(seize(&rig, child), format!("process {child} is gone"));
@@ -815,4 +854,172 @@ fn the_first_process_of_a_pid_namespace_is_seen_to_its_end() {
     drop(stop);
     assert_eq!(gone(&mut rig, &target), Some(Status::Signal(9)));
     reaped(&mut rig, target.child);
+}
+
+/// Holds the opening of one program's interpreter: the kernel keeps `cred_guard_mutex` meanwhile, and
+/// SEIZE waits for it.
+struct InterpreterHold {
+    group: Fanotify,
+    program: PathBuf,
+    linker: PathBuf,
+}
+
+impl InterpreterHold {
+    /// The C program with an interpreter of its own; `None` where that cannot be held.
+    fn prepare(rig: &mut Rig) -> Option<Self> {
+        let group = Fanotify::init(
+            InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC | InitFlags::FAN_REPORT_TID,
+            EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC,
+        );
+        let group = match group {
+            Ok(group) => group,
+            Err(e) => {
+                println!("SKIPPED: trace seize during a hold: fanotify: {e}");
+                return None;
+            }
+        };
+        let waiting = rig.start("wait");
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", waiting.pid)).unwrap();
+        waiting.signal(Signal::SIGKILL);
+        reaped(rig, waiting.pid);
+        let mut files = maps.lines().filter_map(|l| l.find('/').map(|at| &l[at..]));
+        let Some(linker) = files.find(|f| f.contains("/ld")) else {
+            println!("SKIPPED: trace seize during a hold: no interpreter in {maps}");
+            return None;
+        };
+        let own_linker = rig.path("ld.so");
+        std::fs::copy(linker, &own_linker).unwrap();
+        let program = rig.path("held");
+        let mut cc = Command::new("cc");
+        cc.args(["-pthread", "-o"]).arg(&program).arg(rig::SOURCE);
+        cc.arg(format!("-Wl,--dynamic-linker={}", own_linker.display()));
+        let cc = rig.tracer().spawn(cc).unwrap();
+        assert_eq!(reaped(rig, cc), Status::Exit(0));
+        Some(Self {
+            group,
+            program,
+            linker: own_linker,
+        })
+    }
+
+    /// A C program that execs the held one.
+    fn start(&self, rig: &Rig, arguments: &str) -> Subject {
+        let mut command = rig.command(arguments);
+        command.env("SUBJECT_NEXT", &self.program);
+        let mut target = rig.spawn(command);
+        target.await_ready();
+        let mask = MaskFlags::FAN_OPEN_EXEC_PERM;
+        let linker = Some(self.linker.as_path());
+        let here = std::fs::File::open("/").unwrap();
+        self.group
+            .mark(MarkFlags::FAN_MARK_ADD, mask, &here, linker)
+            .unwrap();
+        target
+    }
+
+    /// Waits until a thread is held. It goes on when the event is allowed.
+    fn held(&self) -> (u32, FanotifyEvent) {
+        let event = self.group.read_events().unwrap().pop().unwrap();
+        (event.pid().try_into().unwrap(), event)
+    }
+
+    fn allow(&self, event: &FanotifyEvent) {
+        let response = FanotifyResponse::new(event.fd().unwrap(), Response::FAN_ALLOW);
+        self.group.write_response(response).unwrap();
+    }
+}
+
+/// Waits for the answer to `seize_async`, which must be that the process is traced.
+fn seized(rig: &mut Rig, number: u32) {
+    let result = rig.next(
+        "answer",
+        |e| matches!(e, Event::Seized { pid_or_tid, .. } if *pid_or_tid == number),
+        |e| match e {
+            Event::Seized { result, .. } => result,
+            _ => unreachable!(),
+        },
+    );
+    result.unwrap();
+}
+
+/// The last life of a target ends with 4, and its last state is read. Whether the stop of an exec that
+/// was at work when it was seized is seen depends on the moment.
+fn ends_with_4(rig: &mut Rig, target: &mut Subject) {
+    target.await_ready();
+    target.go();
+    let (tid, wait_status, stop) = exiting(rig, target);
+    assert_eq!(wait_status, 4 << 8);
+    assert_eq!(target.read_counter(tid), Ok(42));
+    drop(stop);
+    assert_eq!(gone(rig, target), Some(Status::Exit(4)));
+}
+
+#[test]
+fn a_seize_during_a_hold_of_the_interpreter_gets_the_program() {
+    let Some(mut rig) = Rig::new("seize during a hold") else {
+        return;
+    };
+    let Some(hold) = InterpreterHold::prepare(&mut rig) else {
+        return;
+    };
+    rig.pass_execs();
+    // By the leader.
+    let mut target = hold.start(&rig, "exec exit 4");
+    target.go();
+    let (tid, event) = hold.held();
+    assert_eq!(tid, target.pid);
+    rig.tracer().seize_async(tid);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    hold.allow(&event);
+    seized(&mut rig, tid);
+    ends_with_4(&mut rig, &mut target);
+
+    // By another thread, which is what is seized.
+    let mut target = hold.start(&rig, "exec-thread exit 4");
+    target.go();
+    let (tid, event) = hold.held();
+    assert_ne!(tid, target.pid);
+    rig.tracer().seize_async(tid);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    hold.allow(&event);
+    seized(&mut rig, tid);
+    ends_with_4(&mut rig, &mut target);
+
+    // By another thread, and the leader is seized, which the exec ends.
+    let mut target = hold.start(&rig, "exec-thread exit 4");
+    target.go();
+    let (_, event) = hold.held();
+    rig.tracer().seize_async(target.pid);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    hold.allow(&event);
+    seized(&mut rig, target.pid);
+    ends_with_4(&mut rig, &mut target);
+}
+
+/// The exec waits for the leader's end, the leader's end for the tracer: if that waited for the exec,
+/// all three would wait for ever.
+#[test]
+fn a_seize_during_a_hold_does_not_wait_for_itself() {
+    let Some(mut rig) = Rig::new("seize of a second thread") else {
+        return;
+    };
+    let Some(hold) = InterpreterHold::prepare(&mut rig) else {
+        return;
+    };
+    rig.pass_execs();
+    let mut target = hold.start(&rig, "exec-thread exit 4");
+    rig.tracer().seize(target.pid).unwrap();
+    target.go();
+    let (tid, event) = hold.held();
+    assert_ne!(tid, target.pid);
+    rig.tracer().seize_async(tid);
+    // While it is held.
+    seized(&mut rig, tid);
+    hold.allow(&event);
+    let (anchor, _, stop) = exiting(&mut rig, &target);
+    assert_eq!(target.read_counter(anchor), Ok(42));
+    drop(stop);
+    assert_eq!(survived(&mut rig, &target), (target.pid, Survival::Exec));
+    ends_with_4(&mut rig, &mut target);
+    assert_silence(&mut rig, &target);
 }

@@ -186,7 +186,9 @@ pub enum Event {
         /// Holds it.
         stop: Stop,
     },
-    /// A process that was at an exit stop lives on, and is traced again.
+    /// A process that was at an exit stop lives on, and is traced again. (A program that another thread
+    /// called may live for less time than it takes to seize it, on a busy machine:
+    /// then [`Event::Gone`] is next.)
     Survived {
         /// The process.
         pid: u32,

@@ -126,8 +126,11 @@ struct Traced {
     start_ticks: u64,
     /// The place of its stack tells an exec from none.
     stack: u64,
-    /// The thread that is traced.
+    /// The thread that is traced, if need be beside its ended leader.
     anchor: u32,
+    /// Whether the leader is our tracee. Then it goes nowhere without our wait, unless an exec takes its
+    /// place.
+    leader: bool,
     state: State,
     /// To be let go at the next stop.
     detach: bool,
@@ -146,6 +149,8 @@ enum State {
     },
     /// Its anchor, the leader, is past its exit stop.
     Leaving,
+    /// It is a child of ours that has ended untraced: to be reaped.
+    Ended,
 }
 
 struct Server<S> {
@@ -199,7 +204,7 @@ impl<S: FnMut(Event)> Server<S> {
         ];
         let next = self.traced.values().filter_map(|t| match t.state {
             State::Held { until, .. } => Some(until),
-            State::Running | State::Leaving => None,
+            State::Running | State::Leaving | State::Ended => None,
         });
         let timeout = next.min().map(|until| {
             let left = until.saturating_duration_since(Instant::now());
@@ -288,6 +293,7 @@ impl<S: FnMut(Event)> Server<S> {
         };
         let known = self.traced.get_mut(&pid).is_some_and(|t| {
             t.anchor = pid;
+            t.leader = true;
             t.stack = proc::stat(pid).map_or(0, |s| s.stack);
             std::mem::take(&mut t.told_of_exec) && former_tid != pid
         });
@@ -365,13 +371,20 @@ impl<S: FnMut(Event)> Server<S> {
             return;
         }
         // Not detached even when it is to be let go: so its end is ours to report.
-        traced.state = if anchor == pid {
-            State::Leaving
-        } else {
-            // Its own end is reported, and then we look further.
-            State::Running
-        };
+        if anchor != pid {
+            // That it has ended comes as a change, and then we look further.
+            traced.state = State::Running;
+            let _ = sys::cont(anchor, 0);
+            return;
+        }
+        traced.state = State::Leaving;
+        // While it stands still, no exec gets on. If there is one, it is waited for at once: a short
+        // program may have ended before the leader's end wakes us.
+        let lives_on = task::living(pid).iter().any(|&tid| tid != pid);
         let _ = sys::cont(anchor, 0);
+        if lives_on {
+            self.find_new_anchor(pid);
+        }
     }
 
     fn end_overdue_stops(&mut self) {
@@ -428,7 +441,7 @@ impl<S: FnMut(Event)> Server<S> {
                 exiting: false,
                 ..
             } => self.release(number, true),
-            State::Held { .. } | State::Leaving => {}
+            State::Held { .. } | State::Leaving | State::Ended => {}
         }
     }
 
@@ -456,8 +469,10 @@ impl<S: FnMut(Event)> Server<S> {
     fn begin(&mut self, pid: u32, start_ticks: u64, anchor: u32) {
         let traced = Traced {
             start_ticks,
-            stack: proc::stat(pid).map_or(0, |s| s.stack),
+            // A leader that has ended shows none, its threads do.
+            stack: proc::stat(anchor).map_or(0, |s| s.stack),
             anchor,
+            leader: Task::find(pid).is_some_and(|t| t.tracer == self.own_tid),
             state: State::Running,
             detach: false,
             told_of_exec: false,
@@ -468,29 +483,25 @@ impl<S: FnMut(Event)> Server<S> {
     /// Seizes a thread of `pid`; returns its number, which an exec may have changed meanwhile. `None`
     /// when that thread has ended.
     fn try_seize(&self, pid: u32, tid: u32) -> Result<Option<u32>, SeizeError> {
-        match sys::seize(tid) {
-            Ok(()) if task::is_thread_of(tid, pid) => Ok(Some(tid)),
-            Ok(()) => Ok(Some(pid)),
-            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-            Err(e) if e.raw_os_error() == Some(libc::EPERM) => match Task::find(tid) {
-                None => Ok(None),
-                Some(task) if task.tracer == self.own_tid || task.ended() => Ok(None),
-                Some(task) => Err(self.refused(pid, tid, task)),
-            },
-            Err(source) => Err(SeizeError::Failed { pid, source }),
-        }
-    }
-
-    /// Why the kernel said EPERM.
-    fn refused(&self, pid: u32, tid: u32, task: Task) -> SeizeError {
-        if task.tracer != 0 {
-            // A tracer is a thread; people know its process.
-            let by = Task::find(task.tracer).map_or(task.tracer, |t| t.pid);
-            SeizeError::AlreadyTraced { pid, by }
-        } else if task::is_kernel_thread(tid) {
-            SeizeError::KernelThread { pid }
-        } else {
-            SeizeError::Denied { pid }
+        // What is found after a refusal may be a new thread: one that took the number of the refused
+        // one over by an exec. Then it is not known why, and the next try tells.
+        let mut again = true;
+        loop {
+            let Err(error) = sys::seize(tid) else {
+                let there = task::is_thread_of(tid, pid);
+                return Ok(Some(if there { tid } else { pid }));
+            };
+            match error.raw_os_error() {
+                Some(libc::ESRCH) => return Ok(None),
+                Some(libc::EPERM) => {}
+                _ => return Err(SeizeError::Failed { pid, source: error }),
+            }
+            match Task::find(tid) {
+                None => return Ok(None),
+                Some(task) if task.tracer == self.own_tid || task.ended() => return Ok(None),
+                Some(_) if again => again = false,
+                Some(task) => return Err(refused(pid, tid, task)),
+            }
         }
     }
 
@@ -535,8 +546,8 @@ impl<S: FnMut(Event)> Server<S> {
         let Some(traced) = self.traced.get(&pid) else {
             return;
         };
-        let (start_ticks, stack, was_leader) =
-            (traced.start_ticks, traced.stack, traced.anchor == pid);
+        let (start_ticks, stack, leader_was_ours) =
+            (traced.start_ticks, traced.stack, traced.leader);
         let detach = traced.detach;
         // An exec that is at work lets this wait until its new image is there. It waits for nothing from
         // us: the anchor has ended.
@@ -548,11 +559,8 @@ impl<S: FnMut(Event)> Server<S> {
         let leader = Task::find(pid);
         match seized {
             Ok(anchor) => {
-                let exec = if was_leader {
-                    anchor == pid
-                } else {
-                    proc::stat(pid).is_some_and(|s| s.stack != stack)
-                };
+                let other = || proc::stat(pid).is_some_and(|s| s.stack != stack);
+                let exec = anchor == pid && (leader_was_ours || other());
                 self.begin(pid, start_ticks, anchor);
                 if let Some(traced) = self.traced.get_mut(&pid) {
                     traced.told_of_exec = exec;
@@ -569,26 +577,65 @@ impl<S: FnMut(Event)> Server<S> {
             }
             // The rest is ending, or was let go. The leader is our tracee: its end comes by wait.
             Err(SeizeError::Gone { .. }) if leader.is_some_and(|t| t.tracer == self.own_tid) => {
-                if let Some(traced) = self.traced.get_mut(&pid) {
-                    traced.anchor = pid;
-                    traced.state = State::Leaving;
-                }
+                self.set_state(pid, State::Leaving);
             }
-            Err(SeizeError::Gone { .. }) => {
-                self.traced.remove(&pid);
-                let stat = proc::stat(pid).filter(|s| s.start_ticks == start_ticks);
-                if !detach || stat.is_none_or(|s| s.ended()) {
-                    let status = stat
-                        .filter(|s| s.ended())
-                        .map(|s| Status::from_wait(s.exit_code));
-                    (self.sink)(Event::Gone { pid, status });
-                }
-            }
+            Err(SeizeError::Gone { .. }) => self.ended_untraced(pid, start_ticks, leader),
             Err(because) => {
                 self.traced.remove(&pid);
                 (self.sink)(Event::Lost { pid, because });
             }
         }
+    }
+
+    fn set_state(&mut self, pid: u32, state: State) {
+        if let Some(traced) = self.traced.get_mut(&pid) {
+            traced.anchor = pid;
+            traced.state = state;
+        }
+    }
+
+    /// Nothing of a process can be traced any more, and its leader, if there is one, is none of our
+    /// tracees.
+    fn ended_untraced(&mut self, pid: u32, start_ticks: u64, leader: Option<Task>) {
+        let Some(traced) = self.traced.get(&pid) else {
+            return;
+        };
+        let (leader_was_ours, detach) = (traced.leader, traced.detach);
+        let stat = proc::stat(pid).filter(|s| s.start_ticks == start_ticks);
+        let ended = stat.is_none_or(|s| s.ended());
+        if detach && !ended {
+            self.traced.remove(&pid);
+            return;
+        }
+        if leader_was_ours {
+            (self.sink)(Event::Survived {
+                pid,
+                tid: pid,
+                because: Survival::Exec,
+            });
+        }
+        if leader.is_some_and(|t| t.parent == self.own_pid) {
+            self.set_state(pid, State::Ended);
+            return;
+        }
+        self.traced.remove(&pid);
+        let status = stat
+            .filter(|s| s.ended())
+            .map(|s| Status::from_wait(s.exit_code));
+        (self.sink)(Event::Gone { pid, status });
+    }
+}
+
+/// Why the kernel said EPERM.
+fn refused(pid: u32, tid: u32, task: Task) -> SeizeError {
+    if task.tracer != 0 {
+        // A tracer is a thread; people know its process.
+        let by = Task::find(task.tracer).map_or(task.tracer, |t| t.pid);
+        SeizeError::AlreadyTraced { pid, by }
+    } else if task::is_kernel_thread(tid) {
+        SeizeError::KernelThread { pid }
+    } else {
+        SeizeError::Denied { pid }
     }
 }
 

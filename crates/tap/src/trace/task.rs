@@ -14,6 +14,8 @@ pub(super) struct Task {
     pub(super) state: u8,
     /// The process that it is a thread of.
     pub(super) pid: u32,
+    /// The process that started it, or took it over.
+    pub(super) parent: u32,
     /// The thread that traces it; 0 when none does.
     pub(super) tracer: u32,
     /// How many threads its process has, ended ones that wait for others among them.
@@ -40,6 +42,7 @@ impl Task {
         Some(Self {
             state: *field("State:")?.as_bytes().first()?,
             pid: field("Tgid:")?.parse().ok()?,
+            parent: field("PPid:")?.parse().ok()?,
             tracer: field("TracerPid:")?.parse().ok()?,
             threads: field("Threads:")?.parse().ok()?,
             killed: pending & 1 << (libc::SIGKILL - 1) != 0,
@@ -102,6 +105,7 @@ mod tests {
             Task {
                 state: b't',
                 pid: 7,
+                parent: 1,
                 tracer: 4,
                 threads: 3,
                 killed: true,

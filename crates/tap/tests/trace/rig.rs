@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, IoSliceMut, PipeReader, PipeWriter, Write, pipe};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use covtap_tap::trace::{Event, Tracer};
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The environment variable that makes a helper of this test program.
 pub(crate) const HELPER: &str = "COVTAP_TRACE_HELPER";
+
+/// The C program that is traced.
+pub(crate) const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trace/subject.c");
 
 /// One tracer in a process: the tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -39,13 +43,12 @@ impl Turn {
 fn subject() -> Option<&'static Path> {
     static SUBJECT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = SUBJECT.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trace/subject.c");
         let program = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("trace-subject-{}", std::process::id()));
         let status = Command::new("cc")
             .args(["-O1", "-Wall", "-Werror", "-pthread", "-o"])
             .arg(&program)
-            .arg(&source)
+            .arg(SOURCE)
             .status();
         match status {
             Ok(status) => {
@@ -63,6 +66,7 @@ pub(crate) struct Rig {
     pub(crate) tracer: Option<Tracer>,
     events: Receiver<Event>,
     seen: Vec<Event>,
+    pass_execs: Arc<AtomicBool>,
     program: PathBuf,
     directory: tempfile::TempDir,
     // Last: the tracer must be gone before the next one's turn.
@@ -78,11 +82,19 @@ impl Rig {
             return None;
         };
         let (send, events) = channel();
-        let tracer = Tracer::start(move |event| drop(send.send(event))).unwrap();
+        let pass_execs = Arc::new(AtomicBool::new(false));
+        let pass = Arc::clone(&pass_execs);
+        let sink = move |event| {
+            if !(pass.load(Ordering::Relaxed) && matches!(event, Event::Exec { .. })) {
+                drop(send.send(event));
+            }
+        };
+        let tracer = Tracer::start(sink).unwrap();
         Some(Self {
             tracer: Some(tracer),
             events,
             seen: Vec::new(),
+            pass_execs,
             program: program.to_owned(),
             directory: tempfile::tempdir().unwrap(),
             _turn: turn,
@@ -91,6 +103,11 @@ impl Rig {
 
     pub(crate) fn tracer(&self) -> &Tracer {
         self.tracer.as_ref().unwrap()
+    }
+
+    /// From now on execs are neither held nor told.
+    pub(crate) fn pass_execs(&self) {
+        self.pass_execs.store(true, Ordering::Relaxed);
     }
 
     /// Ends the tracer.
@@ -262,7 +279,7 @@ impl Subject {
 
     /// The letter of its leader's state.
     pub(crate) fn state(&self) -> String {
-        status_field(self.pid, "State").unwrap_or_default()[..1].to_owned()
+        state(self.pid)
     }
 
     /// The thread that traces its leader: a number, 0 for none.
@@ -292,6 +309,12 @@ pub(crate) fn status_field(pid: u32, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix(name))?;
     Some(line.trim_start_matches(':').trim().to_owned())
+}
+
+/// The letter of a process's state; empty when there is none.
+pub(crate) fn state(pid: u32) -> String {
+    let state = status_field(pid, "State").unwrap_or_default();
+    state.chars().take(1).collect()
 }
 
 /// Looks until `done`. For what the kernel has no event for.

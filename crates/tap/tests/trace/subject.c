@@ -36,10 +36,11 @@ static void forever(void) {
     }
 }
 
-// Runs this program again, as another life: `subject NEXT...`.
+// Runs this program again, as another life: `subject NEXT...`. Or the program of SUBJECT_NEXT.
 static void run_next(void) {
+    const char *next = getenv("SUBJECT_NEXT");
     // Not /proc/self: a process whose leader has ended has none there.
-    execv("/proc/thread-self/exe", arguments);
+    execv(next ? next : "/proc/thread-self/exe", arguments);
     perror("execv");
     _exit(120);
 }
