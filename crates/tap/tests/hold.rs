@@ -16,7 +16,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -113,28 +113,37 @@ fn build() -> Result<Programs, String> {
     })
 }
 
-/// Runs a test in a root of its own, in a thread of its own: with this thread, the namespace ends.
+/// Runs a test in a root of its own, in a thread of its own: with this thread, the namespace ends. One
+/// test at a time: a process that one starts must not have, for a moment, the program open for writing
+/// that another one copies.
 fn in_own_root(test: impl FnOnce() + Send + 'static) {
-    let programs = match programs() {
-        Ok(programs) => programs,
-        Err(why) => return skipped(why),
-    };
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = tempfile::tempdir().unwrap();
     let root = place.path().to_path_buf();
-    let thread = thread::spawn(move || match enter(&root, programs) {
-        Ok(()) => test(),
-        Err(nix::Error::EPERM) => skipped("no CAP_SYS_ADMIN"),
-        Err(why) => panic!("cannot enter the root of the test: {why}"),
+    let thread = thread::spawn(move || {
+        match unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS) {
+            Ok(()) => {}
+            Err(nix::Error::EPERM) => return skipped("no CAP_SYS_ADMIN"),
+            Err(why) => panic!("no mount namespace: {why}"),
+        }
+        match programs() {
+            Ok(programs) => {
+                enter(&root, programs).unwrap();
+                test();
+            }
+            Err(why) => skipped(why),
+        }
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
 }
 
+/// Makes the root and goes there.
 fn enter(root: &Path, programs: &Programs) -> nix::Result<()> {
     const NONE: Option<&str> = None;
     let own = std::env::current_exe().unwrap();
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
     mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE)?;
     mount(NONE, root, Some("tmpfs"), MsFlags::empty(), NONE)?;
     let copy = |from: &Path, to: &str| {
@@ -330,11 +339,12 @@ fn every_instrumented_program_is_told_before_its_first_instruction() {
             pids
         });
         let mut told = Vec::new();
+        let mut running = 0;
         while !launcher.is_finished() {
             for held in rig.messages(Duration::from_millis(10)) {
                 // It is still what it was before the exec: a copy of this test.
-                let exe = fs::read_link(format!("/proc/{}/exe", held.pid)).unwrap();
-                assert_eq!(exe, own);
+                let exe = fs::read_link(format!("/proc/{}/exe", held.pid));
+                running += u64::from(exe.map_or(true, |exe| exe != own));
                 assert!(held.waits);
                 assert_eq!(held.path, Path::new(INSTRUMENTED));
                 assert_eq!(held.tid, held.pid);
@@ -344,9 +354,37 @@ fn every_instrumented_program_is_told_before_its_first_instruction() {
         }
         assert_eq!(told, launcher.join().unwrap());
         let counts = rig.hold().counts();
+        println!("{counts:?}, running: {running}");
         assert_eq!((counts.held, counts.lost), (MANY as u64, 0));
-        // A test that is not given the processor for 20 ms is not wrong.
-        assert!(counts.expired < 20, "{counts:?}");
+        // On a machine so busy that this thread does not run for 200 ms.
+        assert!(running <= counts.expired, "{running} of {counts:?}");
+        assert!(counts.expired < counts.held / 2, "{counts:?}");
+    });
+}
+
+#[test]
+fn a_session_that_is_busy_gets_more_time() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        warm_up(&mut rig);
+        let process = run(INSTRUMENTED, "0");
+        assert!(readable(rig.hold(), Duration::from_secs(5)));
+        let held = Instant::now();
+        // Busy with something else.
+        thread::sleep(Duration::from_millis(100));
+        rig.hold().messages();
+        let busy = held.elapsed();
+        rig.answer_until(|_| process.is_finished());
+        let (_, time) = process.join().unwrap();
+        // On a machine that is busy itself it may have taken longer.
+        if busy < Duration::from_millis(180) {
+            assert!(time >= Duration::from_millis(100), "{time:?}");
+        }
+        // Not for ever.
+        let (status, time) = run(INSTRUMENTED, "4").join().unwrap();
+        assert_eq!(status.code(), Some(4));
+        assert!(time >= Duration::from_millis(200), "{time:?}");
+        assert!(time < Duration::from_secs(2), "{time:?}");
     });
 }
 
@@ -390,7 +428,9 @@ fn an_answer_lets_it_run_at_once() {
             .collect();
         times.sort();
         println!("median {:?}", times[TIMES / 2]);
-        assert!(times[TIMES / 2] < Duration::from_millis(20), "{times:?}");
+        // The answer allowed it, not the time.
+        let counts = rig.hold().counts();
+        assert!(counts.expired < counts.held / 2, "{counts:?}");
     });
 }
 
@@ -498,7 +538,7 @@ fn a_file_that_takes_long_to_look_at_stops_nobody() {
         assert!(!rig.messages_come());
         let (status, time) = run(PLAIN, "5").join().unwrap();
         assert_eq!(status.code(), Some(5));
-        assert!(time < Duration::from_millis(200), "{time:?}");
+        assert!(time < Duration::from_secs(1), "{time:?}");
         let told = rig.answer_until(|told| !told.is_empty());
         assert_eq!(told[0].pid, slow.id());
         assert!(!told[0].waits);
@@ -723,11 +763,21 @@ fn without_the_session_nothing_is_left() {
         let (mut session, processes) = session(SELF);
         // Stopped, it delays instrumented programs by 20 ms, and others not at all.
         signal(session.id(), Signal::STOP);
-        for program in [INSTRUMENTED, PLAIN, INSTRUMENTED] {
+        let mut times = [
+            INSTRUMENTED,
+            PLAIN,
+            INSTRUMENTED,
+            INSTRUMENTED,
+            INSTRUMENTED,
+        ]
+        .map(|program| {
             let (status, time) = run(program, "0").join().unwrap();
             assert!(status.success());
-            assert!(time < Duration::from_secs(1), "{time:?}");
-        }
+            time
+        });
+        times.sort();
+        assert!(times[1] < Duration::from_millis(200), "{times:?}");
+        assert!(times[4] < Duration::from_secs(2), "{times:?}");
         session.kill().unwrap();
         session.wait().unwrap();
         for pid in processes.unwrap() {

@@ -27,13 +27,16 @@ use super::looks::{FileKey, Looks};
 use super::mounts::{Mounts, Round};
 use super::wire::{LONGEST, Message, Ticket};
 use super::{Ended, Held};
+use crate::proc;
 
 /// A sign of life for the guardian, so often.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long an instrumented program waits for the session. `PTRACE_SEIZE` of the held thread takes a
-/// few microseconds; where the kernel keeps it waiting until this program is allowed, longer would not
-/// help.
+/// How long an instrumented program waits for the answer, once the session has read of it.
+/// `PTRACE_SEIZE` of the held thread takes a few microseconds; where the kernel keeps it waiting until
+/// this program is allowed, longer would not help. A session that is stopped gets no more either.
 const ANSWER: Duration = Duration::from_millis(20);
+/// How long it waits for a session that runs and has not read of it: on a busy machine.
+const UNREAD: Duration = Duration::from_millis(200);
 /// How long a program waits for the first look at its file.
 const LOOK: Duration = Duration::from_millis(250);
 /// Descriptors that are kept free: those of one read from the kernel (4096 bytes of events with 24
@@ -93,6 +96,16 @@ impl From<Errno> for Stop {
     }
 }
 
+/// An exec that the session has been told of.
+struct Waiting {
+    event: FanotifyEvent,
+    /// Whether the session knows.
+    read: bool,
+    /// When to look at it again, and when to allow it at the latest.
+    until: Instant,
+    last: Instant,
+}
+
 /// An exec whose file is being looked at.
 struct Looking {
     key: FileKey,
@@ -116,8 +129,7 @@ struct Holder {
     marks: Receiver<Result<Round, Errno>>,
     /// Whether the session knows that everything is marked.
     ready: bool,
-    /// Waiting for the session, each until its time. Tickets and times grow together.
-    held: BTreeMap<Ticket, (FanotifyEvent, Instant)>,
+    held: BTreeMap<Ticket, Waiting>,
     next: u64,
     /// In the order of their times.
     looking: Vec<Looking>,
@@ -201,7 +213,7 @@ impl Holder {
 
     /// Waits until something is to be done. Returns who has something: session, bell, kernel.
     fn wait(&self) -> [bool; 3] {
-        let first_answer = self.held.values().next().map(|(_, until)| *until);
+        let first_answer = self.held.values().map(|w| w.until).min();
         let first_look = self.looking.first().map(|l| l.until);
         let next = [Some(self.beat), first_answer, first_look]
             .into_iter()
@@ -271,7 +283,14 @@ impl Holder {
             .and_then(|process| self.tell_of(key, process, path_of(&event), true));
         match told {
             Some(ticket) => {
-                self.held.insert(ticket, (event, Instant::now() + ANSWER));
+                let now = Instant::now();
+                let waiting = Waiting {
+                    event,
+                    read: false,
+                    until: now + ANSWER,
+                    last: now + UNREAD,
+                };
+                self.held.insert(ticket, waiting);
                 Ok(())
             }
             None => self.allow(&event),
@@ -322,14 +341,20 @@ impl Holder {
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Ok((0, _)) | Err(_) => return Err(Stop::Over),
-                Ok((length, _)) => {
-                    let message = buffer.get(..length).and_then(Message::decode);
-                    if let Some(Message::Answer(ticket)) = message
-                        && let Some((event, _)) = self.held.remove(&ticket)
-                    {
-                        self.allow(&event)?;
+                Ok((length, _)) => match buffer.get(..length).and_then(Message::decode) {
+                    Some(Message::Read(ticket)) => {
+                        if let Some(waiting) = self.held.get_mut(&ticket) {
+                            waiting.read = true;
+                            waiting.until = Instant::now() + ANSWER;
+                        }
                     }
-                }
+                    Some(Message::Answer(ticket)) => {
+                        if let Some(waiting) = self.held.remove(&ticket) {
+                            self.allow(&waiting.event)?;
+                        }
+                    }
+                    _ => {}
+                },
             }
         }
     }
@@ -391,12 +416,22 @@ impl Holder {
     /// Allows what has waited long enough.
     fn expire(&mut self) -> Result<(), Stop> {
         let now = Instant::now();
-        while let Some(first) = self.held.first_entry()
-            && first.get().1 <= now
-        {
-            let (ticket, (event, _)) = first.remove_entry();
-            self.allow(&event)?;
-            tell(&Message::Expired(ticket));
+        let due = |waiting: &Waiting| waiting.until <= now;
+        if self.held.values().any(due) {
+            let [session, ..] = self.ours;
+            let runs = !is_stopped(session);
+            for waiting in self.held.values_mut().filter(|w| due(w)) {
+                if runs && !waiting.read {
+                    waiting.until = waiting.last.min(now + ANSWER);
+                }
+            }
+        }
+        let over = self.held.iter().filter(|(_, w)| due(w));
+        for ticket in over.map(|(ticket, _)| *ticket).collect::<Vec<_>>() {
+            if let Some(waiting) = self.held.remove(&ticket) {
+                self.allow(&waiting.event)?;
+                tell(&Message::Expired(ticket));
+            }
         }
         let over = self.looking.partition_point(|l| l.until <= now);
         for waited in self.looking.drain(..over).collect::<Vec<_>>() {
@@ -468,6 +503,11 @@ fn process_of(tid: i32) -> Option<(u32, u32)> {
     let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|l| l.strip_prefix("Tgid:"))?;
     Some((line.trim().parse().ok()?, tid))
+}
+
+/// Whether a process is stopped, by Ctrl-Z for example, and will not answer.
+fn is_stopped(pid: u32) -> bool {
+    proc::stat(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
 }
 
 fn errno(error: io::Error) -> Errno {

@@ -13,9 +13,9 @@
 //!
 //! * The **holder** alone has the fanotify group. It looks at the ELF file of each exec, once a file,
 //!   and allows everything that is not instrumented at once. An instrumented program it tells to the
-//!   session, and allows it when the session answers or after 20 ms, whatever comes first. So a session
-//!   that is stopped, busy or in the middle of a `PTRACE_SEIZE` that waits for this very exec delays it
-//!   by 20 ms, no more.
+//!   session, and allows it when the session answers or 20 ms after the session has read of it, whatever
+//!   comes first: so a `PTRACE_SEIZE` that waits for this very exec delays it by 20 ms, no more. The same
+//!   goes for a session that is stopped. One that is too busy to read gets 200 ms.
 //! * The **guardian** kills the holder when its heartbeat fails for 2 s. When a holder dies, the kernel
 //!   allows what it held. It also kills it when the session is gone.
 //! * The holder ends by itself when the session is gone, and the kernel kills it when the guardian is.
@@ -109,7 +109,7 @@ pub struct Unmarked {
 pub struct Counts {
     /// Programs told to the session.
     pub held: u64,
-    /// Of these: allowed after 20 ms, without an answer.
+    /// Of these: allowed without an answer, since the time was over.
     pub expired: u64,
     /// Programs that were not told: the session did not read, or they were gone before their file
     /// had been looked at. Look at all processes.
@@ -268,7 +268,7 @@ impl Hold {
     }
 
     /// Takes what has come, without waiting. Each program wants an [`Hold::answer`] as soon as it is
-    /// traced, or is not to be.
+    /// traced, or is not to be: 20 ms from now it runs without.
     ///
     /// One exec can be told several times: the file of an overlay and the one below it, a script's
     /// interpreter, and execs that fail in the end.
@@ -278,6 +278,9 @@ impl Hold {
             match self.receive() {
                 Received::Message(Message::Held(program)) => {
                     self.counts.held += 1;
+                    if program.waits {
+                        self.say(&Message::Read(program.ticket));
+                    }
                     held.push(program);
                 }
                 Received::Message(Message::Expired(_)) => self.counts.expired += 1,
@@ -290,7 +293,10 @@ impl Hold {
                 }
                 // Those were for the start; answers go the other way.
                 Received::Message(
-                    Message::Ready { .. } | Message::Failed { .. } | Message::Answer(_),
+                    Message::Ready { .. }
+                    | Message::Failed { .. }
+                    | Message::Read(_)
+                    | Message::Answer(_),
                 ) => {}
                 Received::Nothing => return held,
                 Received::End => {
@@ -303,14 +309,14 @@ impl Hold {
 
     /// Allows a program to run. Late and repeated answers do no harm.
     pub fn answer(&self, ticket: Ticket) {
-        // When it does not arrive, the program is allowed after 20 ms; when nobody is there, it runs
-        // already, and `messages` will tell.
-        let message = Message::Answer(ticket).encode();
-        let _ = send(
-            self.as_fd(),
-            &message,
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        self.say(&Message::Answer(ticket));
+    }
+
+    /// When it does not arrive, the program is allowed all the same; when nobody is there, it runs
+    /// already, and `messages` will tell.
+    fn say(&self, message: &Message) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let _ = send(self.as_fd(), &message.encode(), flags);
     }
 
     /// Why programs are not held any more; `None` while they are. Known after [`Hold::messages`].

@@ -39,6 +39,8 @@ pub(super) enum Message {
     Unmarked(Unmarked),
     /// Guardian or holder to session: it is over.
     Ended(Ended),
+    /// Session to holder: it knows of it.
+    Read(Ticket),
     /// Session to holder: allow it.
     Answer(Ticket),
 }
@@ -50,7 +52,8 @@ const EXPIRED: u8 = 4;
 const LOST: u8 = 5;
 const UNMARKED: u8 = 6;
 const ENDED: u8 = 7;
-const ANSWER: u8 = 8;
+const READ: u8 = 8;
+const ANSWER: u8 = 9;
 
 /// Kinds of [`Ended`].
 const HUNG: u64 = 1;
@@ -93,6 +96,7 @@ impl Message {
                 };
                 record(ENDED, &[kind, of_errno(value)])
             }
+            Self::Read(ticket) => record(READ, &[ticket.0]),
             Self::Answer(ticket) => record(ANSWER, &[ticket.0]),
         }
     }
@@ -137,6 +141,7 @@ impl Message {
                     _ => return None,
                 })
             }
+            READ => Self::Read(Ticket(reader.number()?)),
             ANSWER => Self::Answer(Ticket(reader.number()?)),
             _ => return None,
         };
@@ -224,6 +229,7 @@ mod tests {
             Message::Ended(Ended::Holder(Some(Status::Signal(9)))),
             Message::Ended(Ended::GaveUp(24)),
             Message::Ended(Ended::Guardian),
+            Message::Read(Ticket(4)),
             Message::Answer(Ticket(1 << 40)),
         ]
     }
