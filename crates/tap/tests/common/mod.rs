@@ -5,6 +5,7 @@
 #[path = "../../../../xtask/src/cache.rs"]
 mod cache;
 pub(crate) mod coverage;
+pub(crate) mod traced;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Write};
