@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::clock::Moment;
 use crate::image::FileKey;
 use crate::maps::{self, FileId, Region};
 use crate::memory::{Memory, MemoryError, live::Live};
@@ -38,6 +40,9 @@ impl Target {
         proc::stat(self.pid).is_some_and(|s| s.start_ticks == self.start_ticks && !s.ended())
     }
 }
+
+/// Longest run of memory that is read in one piece, in bytes.
+pub(crate) const PIECE: u64 = 1 << 20;
 
 /// A file that a process has mapped as a program or library.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +110,20 @@ impl Files for LiveFiles {
     }
 }
 
+/// How a process was called.
+pub(crate) enum Command {
+    /// `/proc/PID/cmdline` says.
+    Running,
+    /// By this name.
+    Known(Vec<u8>),
+}
+
 /// A process that can be read.
 pub(crate) struct Process {
     pub(crate) target: Target,
+    /// The moment of its start, the same whoever asks.
+    pub(crate) started: Moment,
+    pub(crate) command: Command,
     pub(crate) memory: Box<dyn Memory + Send>,
     pub(crate) regions: Vec<Region>,
     /// Which of the mapped files is the program itself.
@@ -131,6 +147,8 @@ impl Process {
         let main = main_file(target.pid, &regions);
         Ok(Self {
             target,
+            started: proc::started_stably(target.start_ticks),
+            command: Command::Running,
             memory: Box::new(memory),
             regions,
             main,
@@ -164,23 +182,59 @@ impl Process {
         modules
     }
 
-    /// Whether all these bytes are mapped and may be read.
-    pub(crate) fn is_readable(&self, address: u64, length: u64) -> bool {
-        let Some(end) = address.checked_add(length) else {
-            return false;
-        };
-        let mut at = address;
-        let first = self.regions.partition_point(|r| r.end <= address);
-        for region in &self.regions[first..] {
-            if region.start > at || !region.readable {
-                return false;
-            }
-            at = region.end;
-            if at >= end {
-                return true;
+    /// Reads the readable parts of a range in pieces, lowest addresses first, until `each` has enough
+    /// and returns `false`. Pieces begin at multiples of 8; where a piece goes on in the next, the
+    /// last `overlap` bytes (a multiple of 8) of the first are the first of the second.
+    pub(crate) fn pieces(
+        &self,
+        range: &Range<u64>,
+        overlap: u64,
+        mut each: impl FnMut(&[u8], u64) -> bool,
+    ) -> Result<(), MemoryError> {
+        let mut buffer = Vec::new();
+        for stretch in self.stretches(range) {
+            let mut at = stretch.start.next_multiple_of(8);
+            while at < stretch.end {
+                let end = stretch.end.min(at + PIECE);
+                buffer.resize((end - at) as usize, 0);
+                self.memory.read(at, &mut buffer)?;
+                if !each(&buffer, at) {
+                    return Ok(());
+                }
+                at = if end == stretch.end {
+                    end
+                } else {
+                    end - overlap
+                };
             }
         }
-        false
+        Ok(())
+    }
+
+    /// The readable parts of a range; regions without a gap between them are one.
+    fn stretches(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let mut stretches: Vec<Range<u64>> = Vec::new();
+        for region in self.regions.iter().filter(|r| r.readable) {
+            let (start, end) = (region.start.max(range.start), region.end.min(range.end));
+            match stretches.last_mut() {
+                _ if start >= end => {}
+                Some(last) if last.end == start => last.end = end,
+                _ => stretches.push(start..end),
+            }
+        }
+        stretches
+    }
+
+    /// The region that an address lies in.
+    pub(crate) fn region(&self, address: u64) -> Option<&Region> {
+        let mut regions = self.regions.iter();
+        regions.find(|r| (r.start..r.end).contains(&address))
+    }
+
+    /// Whether all these bytes are mapped and may be read.
+    pub(crate) fn is_readable(&self, address: u64, length: u64) -> bool {
+        let range = address..address.saturating_add(length);
+        range.is_empty() || self.stretches(&range) == [range]
     }
 }
 

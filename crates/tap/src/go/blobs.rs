@@ -1,13 +1,17 @@
 //! The meta-data of packages in the read-only part of an image.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use covtap_profile::go::meta::{BLOB_HEADER, Package};
 
-use super::list::{Entry, STEP, states};
+use super::list::{Entry, states};
 use crate::image::{Bytes, Image};
 use crate::memory::{self, MemoryError, half_at};
-use crate::target::Process;
+use crate::target::{PIECE, Process};
+
+/// Bytes of a piece that are read again with the next: a header that begins in them is not all there.
+const OVERLAP: usize = BLOB_HEADER.next_multiple_of(8);
 
 /// The read-only bytes of an image in a process: from the file where it can be, so that no pages of
 /// the process are touched.
@@ -27,11 +31,18 @@ impl Source<'_> {
         });
         match in_file {
             Some(bytes) => Ok(bytes),
-            None => memory::bytes(
-                &*self.process.memory,
-                self.bias.wrapping_add(address),
-                length,
-            ),
+            None => {
+                let address = self.bias.wrapping_add(address);
+                // A length that is only claimed must not make us allocate.
+                if !self.process.is_readable(address, length as u64) {
+                    return Err(MemoryError::Unmapped {
+                        address,
+                        wanted: length,
+                        got: 0,
+                    });
+                }
+                memory::bytes(&*self.process.memory, address, length)
+            }
         }
     }
 
@@ -54,27 +65,46 @@ impl Source<'_> {
 
     /// How many packages have meta-data in the read-only part of the image.
     pub(crate) fn count(&self) -> Result<usize, MemoryError> {
-        let mut count = 0;
-        let loads = &self.image.headers.loads;
-        for load in loads.iter().filter(|l| !l.writable) {
-            let end = load.addresses.start + load.file_size;
-            let mut at = load.addresses.start.next_multiple_of(4);
-            while at + BLOB_HEADER as u64 <= end {
-                let length = (end - at).min(STEP + BLOB_HEADER as u64);
-                let piece = self.read(at, length as usize)?;
-                let last = piece.len() - BLOB_HEADER;
-                for i in (0..=last).step_by(4) {
-                    let left = end - at - i as u64;
-                    if let Some(length) = claims_to_be_blob(&piece[i..], left)
-                        && Package::parse(&self.read(at + i as u64, length)?).is_ok()
-                    {
-                        count += 1;
-                    }
-                }
-                at += last as u64 / 4 * 4 + 4;
+        let mut places = BTreeSet::new();
+        for load in self.image.headers.loads.iter().filter(|l| !l.writable) {
+            let start = load.addresses.start;
+            let end = start.saturating_add(load.file_size);
+            let Some(file) = self.file else {
+                let range = self.bias.wrapping_add(start)..self.bias.wrapping_add(end);
+                self.process.pieces(&range, OVERLAP as u64, |bytes, at| {
+                    self.find_in(bytes, at.wrapping_sub(self.bias), end, &mut places);
+                    true
+                })?;
+                continue;
+            };
+            let mut at = 0;
+            while at < load.file_size {
+                let length = PIECE.min(load.file_size - at);
+                let bytes = file.bytes(load.offset + at, length as usize);
+                // The end of a file that is shorter than it says.
+                let Some(bytes) = bytes else { break };
+                self.find_in(&bytes, start + at, end, &mut places);
+                at += if at + length == load.file_size {
+                    length
+                } else {
+                    length - OVERLAP as u64
+                };
             }
         }
-        Ok(count)
+        Ok(places.len())
+    }
+
+    /// Adds the places of the blobs that begin in `bytes`, which lie at `start` in a segment that ends
+    /// at `end`.
+    fn find_in(&self, bytes: &[u8], start: u64, end: u64, found: &mut BTreeSet<u64>) {
+        for i in (0..(bytes.len() + 1).saturating_sub(BLOB_HEADER)).step_by(4) {
+            let at = start.wrapping_add(i as u64);
+            let blob = claims_to_be_blob(&bytes[i..], end.saturating_sub(at))
+                .and_then(|length| self.read(at, length).ok());
+            if blob.is_some_and(|blob| Package::parse(&blob).is_ok()) {
+                found.insert(at);
+            }
+        }
     }
 }
 
@@ -84,8 +114,8 @@ fn claims_to_be_blob(bytes: &[u8], left: u64) -> Option<usize> {
     let strings = word(36)?;
     let functions = u64::from(word(40)?);
     let length = u64::from(word(0)?);
-    // Offsets of the functions, and at least 8 bytes for each.
-    let least = BLOB_HEADER as u64 + 12 * functions + u64::from(strings);
+    // Each function takes an offset and at least 4 bytes.
+    let least = BLOB_HEADER as u64 + 8 * functions + u64::from(strings);
     let plausible = strings > 0
         && functions > 0
         && (least..=left).contains(&length)

@@ -67,7 +67,7 @@ impl Build {
         }
         let mut fixed = Vec::new();
         for (slot, entry) in (0..).zip(&entries) {
-            let id = usize::try_from(-entry.id).ok();
+            let id = usize::try_from(entry.id.wrapping_neg()).ok();
             if let Some(id) = id.filter(|id| (2..MOST_FIXED).contains(id)) {
                 fixed.resize(fixed.len().max(id + 1), None);
                 fixed[id] = Some(slot);

@@ -10,8 +10,7 @@ use covtap_profile::go::hex;
 use covtap_profile::go::meta::MetaFile;
 
 use super::Snapshot;
-use crate::proc;
-use crate::target::Target;
+use crate::clock::Moment;
 
 /// Longest command line that is read, in bytes; the kernel's own limit is larger than any use.
 const LONGEST_COMMAND: u64 = 1 << 20;
@@ -25,20 +24,14 @@ pub struct Arguments {
     pub architecture: &'static str,
 }
 
-impl Arguments {
-    /// The command line of a process: only the program's own name, as arguments may hold secrets, or
-    /// `all` of it. Empty when it may not be seen.
-    #[must_use]
-    pub fn read(target: Target, architecture: &'static str, all: bool) -> Self {
-        let mut line = Vec::new();
-        // A process that is gone or not ours has no command line to show; the file is right without.
-        let _ = File::open(format!("/proc/{}/cmdline", target.pid))
-            .and_then(|f| f.take(LONGEST_COMMAND).read_to_end(&mut line));
-        Self {
-            arguments: split(&line, all),
-            architecture,
-        }
-    }
+/// The command line of a process: only the program's own name, as arguments may hold secrets, or
+/// `all` of it. Empty when it may not be seen.
+pub(crate) fn command_line(pid: u32, all: bool) -> Vec<Vec<u8>> {
+    let mut line = Vec::new();
+    // A process that is gone or not ours has no command line to show; the file is right without.
+    let _ = File::open(format!("/proc/{pid}/cmdline"))
+        .and_then(|f| f.take(LONGEST_COMMAND).read_to_end(&mut line));
+    split(&line, all)
 }
 
 /// The arguments, which end with a zero byte each. The process may have written anything there.
@@ -62,11 +55,10 @@ pub struct FileNames {
 }
 
 impl FileNames {
-    pub(crate) fn new(meta: &MetaFile, target: Target) -> Self {
+    pub(crate) fn new(meta: &MetaFile, pid: u32, started: Moment) -> Self {
         let hash = hex(&meta.hash);
-        let started = proc::started_stably(target.start_ticks).0;
         Self {
-            counters: format!("covcounters.{hash}.{}.{started}", target.pid),
+            counters: format!("covcounters.{hash}.{pid}.{}", started.0),
             meta: format!("covmeta.{hash}"),
         }
     }

@@ -17,14 +17,11 @@ use crate::memory::{self, Memory, MemoryError, half_at, word_at};
 use crate::target::Process;
 
 /// Bytes of an element.
-const ELEMENT: usize = 64;
+pub(super) const ELEMENT: usize = 64;
 /// No program has more instrumented packages.
 const MOST_PACKAGES: u64 = 1 << 16;
 /// No package has more meta-data, in bytes.
 const LARGEST_BLOB: u32 = 1 << 28;
-/// Longest run of memory that is read in one piece, in bytes.
-pub(crate) const STEP: u64 = 1 << 20;
-
 /// One package, as it registered itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -121,24 +118,21 @@ pub(crate) fn find(
     bss: &Range<u64>,
     span: &Range<u64>,
 ) -> Result<Option<u64>, MemoryError> {
-    let memory = &*process.memory;
-    let mut at = bss.start.next_multiple_of(8);
-    while at + 24 <= bss.end {
-        let bytes = memory::bytes(memory, at, (bss.end - at).min(STEP) as usize)?;
-        for i in (0..bytes.len().saturating_sub(16)).step_by(8) {
-            let word = |n: usize| word_at(&bytes, i + 8 * n).unwrap_or_default();
-            let [start, length, capacity] = [word(0), word(1), word(2)];
-            if is_slice(start, length, capacity)
+    let mut found = None;
+    // The last two words of a piece may begin a header that ends in the next.
+    process.pieces(bss, 16, |bytes, at| {
+        let header = |i: &usize| {
+            let word = |n: usize| word_at(bytes, i + 8 * n).unwrap_or_default();
+            let (start, length) = (word(0), word(1));
+            is_slice(start, length, word(2))
                 && process.is_readable(start, length * ELEMENT as u64)
-                && begins_list(memory, start, span)
-            {
-                return Ok(Some(at + i as u64));
-            }
-        }
-        // The last two words of a piece are the first of the next.
-        at += bytes.len() as u64 / 8 * 8 - 16;
-    }
-    Ok(None)
+                && begins_list(&*process.memory, start, span)
+        };
+        let places = (0..bytes.len().saturating_sub(16)).step_by(8);
+        found = places.into_iter().find(header).map(|i| at + i as u64);
+        found.is_none()
+    })?;
+    Ok(found)
 }
 
 fn begins_list(memory: &dyn Memory, element: u64, span: &Range<u64>) -> bool {

@@ -6,7 +6,9 @@
 //! | `list` | the packages that registered themselves |
 //! | `blobs` | the meta-data of packages in the program
 //! | `build` | their meta-data, as the process would write them |
-//! | [`attach`] | from a process to all of these |
+//! | `search` | from a process to all of these |
+//! | [`error`] | why there is no way |
+//! | [`attach`] | a process whose counters can be read |
 //! | [`layout`] | what was found where, for people |
 //! | [`snapshot`] | a consistent look at the counters |
 //! | [`files`] | the pair of files that Go's tools read |
@@ -14,14 +16,17 @@
 pub mod attach;
 mod blobs;
 mod build;
+pub mod error;
 pub mod files;
 pub mod layout;
 mod list;
 mod module;
+mod search;
 pub mod snapshot;
 
-pub use attach::{AttachError, Attached, Evidence};
+pub use attach::Attached;
 pub use build::Build;
+pub use error::{AttachError, Evidence};
 pub use files::{Arguments, FileNames};
 pub use layout::{Found, Layout};
 pub use snapshot::{Dropped, Snapshot, SnapshotError, Statements};

@@ -116,12 +116,17 @@ impl ModuleData {
         })
     }
 
+    /// The addresses of the module data that are read.
+    pub(crate) fn words(&self) -> Range<u64> {
+        self.at..self.at.saturating_add(8 * WORDS as u64)
+    }
+
     /// The words that hold counters. The linker does not align their start; each counter is a word
     /// of 32 bits at a multiple of 4, so an odd start is rounded up.
     ///
     /// (The runtime up to Go 1.26 does not, and fails at exit: golang issue 58936.)
     pub(crate) fn counter_words(&self) -> Range<u64> {
-        let start = self.counters.start.next_multiple_of(4);
+        let start = self.counters.start.saturating_add(3) & !3;
         let end = self.counters.end - self.counters.end % 4;
         start..end.max(start)
     }

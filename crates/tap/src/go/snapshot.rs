@@ -180,6 +180,11 @@ impl Reader {
         }
     }
 
+    /// The bytes of the last read that was accepted.
+    pub(crate) fn accepted(&self) -> Vec<u8> {
+        pod::bytes_of_slice(&self.earlier).to_vec()
+    }
+
     /// A snapshot of the build that these words count for.
     pub(crate) fn snapshot(
         &mut self,

@@ -1,6 +1,7 @@
 //! The seam between covtap and the memory of a process.
 
 pub mod live;
+pub mod recorded;
 
 use std::io;
 

@@ -1,0 +1,441 @@
+//! From a process to everything that a snapshot needs.
+//!
+//! The order of attack, for each ELF file that the process executes, the program first: what is known
+//! of the image from an earlier process; its symbols; its sections; a search through its memory.
+//! Whatever shows the way, every number is checked before it is believed.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use covtap_profile::go::hex;
+
+use super::Build;
+use super::blobs::Source;
+use super::error::{AttachError, Evidence};
+use super::layout::{Complete, Found, Layout};
+use super::list::{self, Entry, List};
+use super::module::{self, ModuleData, Wrong};
+use crate::image::{Clues, ElfError, Image, Images};
+use crate::memory::{self, Memory, MemoryError};
+use crate::proc;
+use crate::target::{Module, Process};
+
+/// The runtime's hash lies among the small variables, which come first: how far to search, in bytes.
+/// (Measured: within 0x890 bytes.)
+pub(super) const HASH_WITHIN: u64 = 1 << 16;
+
+/// Everything that was found out about a process.
+pub(super) struct Findings {
+    pub(super) build: Arc<Build>,
+    pub(super) image: Arc<Image>,
+    pub(super) layout: Layout,
+    pub(super) module: Module,
+    pub(super) module_data: ModuleData,
+}
+
+/// One look at a process.
+pub(super) struct Search<'a> {
+    pub(super) process: &'a Process,
+    pub(super) images: &'a Images,
+}
+
+/// A module whose image is known.
+struct Loaded<'a> {
+    module: &'a Module,
+    image: Arc<Image>,
+    file: Option<File>,
+    bias: u64,
+    /// Its addresses.
+    span: Range<u64>,
+}
+
+impl Search<'_> {
+    fn pid(&self) -> u32 {
+        self.process.target.pid
+    }
+
+    fn memory(&self) -> &dyn Memory {
+        &*self.process.memory
+    }
+
+    fn failed(&self, error: MemoryError) -> AttachError {
+        AttachError::of_memory(self.pid(), error)
+    }
+
+    fn damaged(&self, what: impl Into<String>, at: u64) -> AttachError {
+        AttachError::Damaged {
+            pid: self.pid(),
+            what: what.into(),
+            at,
+        }
+    }
+
+    /// Looks at one module after the other. The first that counts is the one; else the first thing
+    /// that was wrong with any is told.
+    pub(super) fn run(&self) -> Result<Findings, AttachError> {
+        let modules = self.process.modules();
+        let mut evidence = Evidence::NotGo;
+        let mut first_error = None;
+        for module in &modules {
+            match self.look(module) {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(Evidence::NotGo)) => {}
+                Ok(Err(no_counters)) => evidence = no_counters,
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let path = modules.into_iter().find(|m| m.main).map(|m| m.path);
+        Err(first_error.unwrap_or_else(|| AttachError::NotInstrumented {
+            pid: self.pid(),
+            path: path.unwrap_or_else(|| proc::executable_path(self.pid())),
+            evidence,
+        }))
+    }
+
+    fn look(&self, module: &Module) -> Result<Result<Findings, Evidence>, AttachError> {
+        let (image, file) = match self.images.of(self.process, module) {
+            Ok(found) => found,
+            // Libraries that are no ELF file of ours do not count; the program itself has to.
+            Err(_) if !module.main => return Ok(Err(Evidence::NotGo)),
+            Err(ElfError::Damaged { what, at }) => {
+                return Err(self.damaged(format!("its ELF file: {what}"), at));
+            }
+            Err(error) => {
+                return Err(AttachError::Unsupported {
+                    pid: self.pid(),
+                    path: module.path.clone(),
+                    what: error.to_string(),
+                });
+            }
+        };
+        let bias = image.headers.bias(module.base);
+        let span = image.headers.span();
+        let loaded = Loaded {
+            module,
+            file,
+            bias,
+            span: bias.wrapping_add(span.start)..bias.wrapping_add(span.end),
+            image,
+        };
+        let Some((module_data, found)) = self.locate(&loaded)? else {
+            return Ok(Err(Evidence::NotGo));
+        };
+        if module_data.counter_words().is_empty() {
+            return Ok(Err(Evidence::NoCounters {
+                module_data: module_data.at,
+            }));
+        }
+        self.packages(loaded, module_data, found).map(Ok)
+    }
+
+    /// Finds the module data; `None` when this is no Go program.
+    fn locate(&self, loaded: &Loaded<'_>) -> Result<Option<(ModuleData, Found)>, AttachError> {
+        let Loaded {
+            image, bias, span, ..
+        } = loaded;
+        let mut wrong = None;
+        let mut test = |at: u64| match ModuleData::read(self.memory(), at, span) {
+            Ok(module_data) => Some(module_data),
+            Err(why) => {
+                wrong.get_or_insert((why, at));
+                None
+            }
+        };
+        let learned = image.learned().module_data;
+        let mut result =
+            learned.and_then(|(at, found)| Some((test(bias.wrapping_add(at))?, found)));
+        let (symbols, places) = match &image.clues {
+            Clues::NotGo => return Ok(None),
+            Clues::Sections { symbols, places } => (symbols.as_ref(), Some(places)),
+            Clues::Nothing => (None, None),
+        };
+        if let (None, Some(symbols)) = (&result, symbols) {
+            let at = bias.wrapping_add(symbols.module_data);
+            result = test(at).map(|m| (m, Found::Symbols));
+        }
+        let absolute =
+            |range: &Range<u64>| bias.wrapping_add(range.start)..bias.wrapping_add(range.end);
+        if let (None, Some(places)) = (&result, places) {
+            let tables = places.tables.iter().map(absolute);
+            let first = places.module_data.iter().map(absolute);
+            let found = self.search(tables.collect(), first.collect(), loaded, &mut test);
+            result = found
+                .map_err(|e| self.failed(e))?
+                .map(|m| (m, Found::Sections));
+        }
+        if result.is_none() {
+            // Read-only parts first: only old linkers put the table beside the code.
+            let loads = &image.headers.loads;
+            let (code, data): (Vec<_>, Vec<_>) = loads.iter().partition(|l| l.executable);
+            for part in [data, code] {
+                if result.is_none() {
+                    let tables = part.iter().map(|l| absolute(&l.addresses)).collect();
+                    let found = self.search(tables, Vec::new(), loaded, &mut test);
+                    result = found
+                        .map_err(|e| self.failed(e))?
+                        .map(|m| (m, Found::Memory));
+                }
+            }
+        }
+        if let Some((module_data, found)) = result {
+            image.learned().module_data = Some((module_data.at.wrapping_sub(*bias), found));
+            return Ok(Some((module_data, found)));
+        }
+        match wrong {
+            Some((Wrong::Memory(error @ (MemoryError::Gone | MemoryError::Replaced)), _)) => {
+                Err(self.failed(error))
+            }
+            Some((Wrong::Magic(magic), _)) => Err(AttachError::Unsupported {
+                pid: self.pid(),
+                path: loaded.module.path.clone(),
+                what: format!(
+                    "its function table begins with {magic:#x}: a version of Go that covtap does \
+                     not know"
+                ),
+            }),
+            // A program that may be loaded anywhere has no pointers before the dynamic linker ran.
+            Some(_) if image.headers.movable => Err(AttachError::NotReady {
+                pid: self.pid(),
+                entries: 0,
+                expected: None,
+            }),
+            Some((Wrong::Implausible(what), at)) => {
+                Err(self.damaged(format!("its Go module data do not hold {what}"), at))
+            }
+            Some((Wrong::Memory(error), _)) => Err(self.failed(error)),
+            None => Ok(None),
+        }
+    }
+
+    /// Searches `tables` for function tables, then `first`, and then all that is writable, for the
+    /// module data that point at one of them.
+    fn search(
+        &self,
+        tables: Vec<Range<u64>>,
+        first: Vec<Range<u64>>,
+        loaded: &Loaded<'_>,
+        test: &mut impl FnMut(u64) -> Option<ModuleData>,
+    ) -> Result<Option<ModuleData>, MemoryError> {
+        let mut starts = Vec::new();
+        for range in tables {
+            self.process.pieces(&range, 0, |bytes, at| {
+                module::tables(bytes, at, &mut starts);
+                // The linker's table comes first where the section has its name.
+                starts.is_empty()
+            })?;
+        }
+        if starts.is_empty() {
+            return Ok(None);
+        }
+        let loads = loaded.image.headers.loads.iter().filter(|l| l.writable);
+        let writable = loads.map(|l| {
+            let start = loaded.bias.wrapping_add(l.addresses.start);
+            start..start.saturating_add(l.file_size)
+        });
+        for range in first.into_iter().chain(writable) {
+            let mut found = None;
+            self.process.pieces(&range, 0, |bytes, at| {
+                let mut places = Vec::new();
+                module::pointers(bytes, at, &starts, &mut places);
+                found = places.into_iter().find_map(&mut *test);
+                found.is_none()
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the list of packages and puts their meta-data together.
+    fn packages(
+        &self,
+        loaded: Loaded<'_>,
+        module_data: ModuleData,
+        found: Found,
+    ) -> Result<Findings, AttachError> {
+        let failed = |e| self.failed(e);
+        let counters = module_data.counter_words();
+        if !self
+            .process
+            .is_readable(counters.start, counters.end - counters.start)
+        {
+            return Err(self.damaged("the counters are not mapped", counters.start));
+        }
+        let not_ready = |entries, expected| AttachError::NotReady {
+            pid: self.pid(),
+            entries,
+            expected,
+        };
+        let Loaded { image, bias, .. } = &loaded;
+        let bias = *bias;
+        let learned = image.learned().clone();
+        let symbols = match &image.clues {
+            Clues::Sections { symbols, .. } => *symbols,
+            _ => None,
+        };
+        let at = match learned.list.or(symbols.and_then(|s| s.list)) {
+            Some(at) => bias.wrapping_add(at),
+            None => list::find(self.process, &module_data.bss, &loaded.span)
+                .map_err(failed)?
+                .ok_or_else(|| not_ready(0, learned.packages))?,
+        };
+        let mut entries = match list::read(self.process, at, &loaded.span).map_err(failed)? {
+            List::Entries(entries) if entries.is_empty() => {
+                return Err(not_ready(0, learned.packages));
+            }
+            List::Entries(entries) => entries,
+            List::Growing { length } => {
+                return Err(not_ready(length.saturating_sub(1), learned.packages));
+            }
+            List::Damaged => return Err(self.damaged("the list of packages is something else", at)),
+        };
+        for entry in &mut entries {
+            entry.blob = entry.blob.wrapping_sub(bias);
+        }
+        if let Some(expected) = learned.packages.filter(|n| entries.len() < *n) {
+            return Err(not_ready(entries.len(), Some(expected)));
+        }
+        let count = entries.len();
+        let source = Source {
+            process: self.process,
+            image,
+            file: loaded.file.as_ref(),
+            bias,
+        };
+        let known = learned.builds.iter().find(|b| b.entries == entries);
+        let build = match known {
+            Some(build) => build.clone(),
+            None => self.build(&source, entries)?,
+        };
+        let hash_at = learned.final_hash.or(symbols.and_then(|s| s.final_hash));
+        let final_hash = self.final_hash(
+            hash_at.map(|at| bias.wrapping_add(at)),
+            &module_data,
+            &build.meta.hash,
+        )?;
+        let complete = match final_hash {
+            FinalHash::Equal(_) => Complete::FinalHash,
+            _ => {
+                let expected = match learned.packages {
+                    Some(n) => n,
+                    None => source.count().map_err(failed)?,
+                };
+                image.learned().packages = Some(expected);
+                if count < expected {
+                    return Err(not_ready(count, Some(expected)));
+                }
+                if let FinalHash::Differs(at) = final_hash {
+                    return Err(self.damaged(
+                        "the runtime's hash of the meta-data is not that of the list of packages",
+                        at,
+                    ));
+                }
+                Complete::Count
+            }
+        };
+        let final_hash = match final_hash {
+            FinalHash::Equal(at) => Some(at),
+            _ => None,
+        };
+        {
+            let mut learned = image.learned();
+            learned.list = Some(at.wrapping_sub(bias));
+            learned.final_hash = final_hash
+                .map(|at| at.wrapping_sub(bias))
+                .or(learned.final_hash);
+            learned.packages.get_or_insert(count);
+            if learned.builds.iter().all(|b| b.entries != build.entries) {
+                learned.builds.push(build.clone());
+            }
+        }
+        Ok(Findings {
+            layout: Layout {
+                module: loaded.module.path.clone(),
+                build_id: printable(&image.build_id),
+                architecture: image.headers.architecture,
+                bias,
+                found,
+                module_data: module_data.at,
+                list: at,
+                final_hash,
+                complete,
+                counters: counters.into(),
+                mode: build.meta.mode,
+                hash: hex(&build.meta.hash),
+                packages: build.entries.len(),
+                functions: build.layout.functions(),
+                units: build.layout.counters(),
+            },
+            module: loaded.module.clone(),
+            module_data,
+            build,
+            image: loaded.image,
+        })
+    }
+
+    fn build(&self, source: &Source<'_>, entries: Vec<Entry>) -> Result<Arc<Build>, AttachError> {
+        let at = |i: usize| source.bias.wrapping_add(entries[i].blob);
+        let blobs = source.blobs(&entries).map_err(|error| match error {
+            Ok(i) => self.damaged(
+                format!("the meta-data of package {i} are something else"),
+                at(i),
+            ),
+            Err(error) => self.failed(error),
+        })?;
+        let first = at(0);
+        let build = Build::new(entries, &blobs);
+        let build = build.map_err(|e| self.damaged(format!("its meta-data: {e}"), first))?;
+        Ok(Arc::new(build))
+    }
+
+    /// Compares the runtime's own hash with `hash`: at `at`, or found among the small variables.
+    fn final_hash(
+        &self,
+        at: Option<u64>,
+        module_data: &ModuleData,
+        hash: &[u8; 16],
+    ) -> Result<FinalHash, AttachError> {
+        let read =
+            |at, length| memory::bytes(self.memory(), at, length).map_err(|e| self.failed(e));
+        if let Some(at) = at {
+            let now = read(at, hash.len())?;
+            return Ok(if now == hash {
+                FinalHash::Equal(at)
+            } else if now == [0; 16] {
+                FinalHash::NotThere
+            } else {
+                FinalHash::Differs(at)
+            });
+        }
+        let start = module_data.noptrbss.start;
+        let end = module_data
+            .counters
+            .start
+            .min(start.saturating_add(HASH_WITHIN));
+        let small = read(start, (end - start) as usize)?;
+        let found = small.windows(hash.len()).position(|w| w == hash);
+        Ok(found.map_or(FinalHash::NotThere, |i| FinalHash::Equal(start + i as u64)))
+    }
+}
+
+/// The runtime's own hash of the meta-data.
+enum FinalHash {
+    /// It is here, and the same.
+    Equal(u64),
+    /// It is not computed yet, or never.
+    NotThere,
+    /// It is here, and another.
+    Differs(u64),
+}
+
+/// A build id: text as Go writes it, or hexadecimal digits.
+fn printable(id: &[u8]) -> String {
+    match std::str::from_utf8(id) {
+        Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) => text.to_owned(),
+        _ => id.iter().map(|b| format!("{b:02x}")).collect(),
+    }
+}
