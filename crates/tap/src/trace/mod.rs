@@ -12,7 +12,9 @@
 //!
 //! What a target notices: each signal to the anchor and each exec takes one more way through the
 //! scheduler. Signals, stops, exit status and its parent's view stay what they are. When this process
-//! dies, by whatever means, the kernel lets all targets go on.
+//! dies, by whatever means, the kernel lets all targets go on. A target has one tracer: as long as this is it,
+//! no debugger can attach. And a traced process that execs a setuid program gives it no rights, unless
+//! the tracer has `CAP_SYS_PTRACE` itself: trace only what is known to be worth it.
 //!
 //! # The kernel's rules that shape this
 //!

@@ -124,7 +124,7 @@ impl Drop for Children {
 struct Traced {
     /// With the number, its identity. An exec does not change it.
     start_ticks: u64,
-    /// The place of its stack tells an exec from none.
+    /// Where an anchor that is not the leader has its process's stack: that tells an exec from none.
     stack: u64,
     /// The thread that is traced, if need be beside its ended leader.
     anchor: u32,
@@ -294,7 +294,6 @@ impl<S: FnMut(Event)> Server<S> {
         let known = self.traced.get_mut(&pid).is_some_and(|t| {
             t.anchor = pid;
             t.leader = true;
-            t.stack = proc::stat(pid).map_or(0, |s| s.stack);
             std::mem::take(&mut t.told_of_exec) && former_tid != pid
         });
         if known || self.is_to_go(pid) {
@@ -467,12 +466,19 @@ impl<S: FnMut(Event)> Server<S> {
     }
 
     fn begin(&mut self, pid: u32, start_ticks: u64, anchor: u32) {
+        let (stack, leader) = if anchor == pid {
+            (0, true)
+        } else {
+            // By the anchor: a leader that has ended shows none.
+            let stack = proc::stat(anchor).map_or(0, |s| s.stack);
+            let leader = Task::find(pid).is_some_and(|t| t.tracer == self.own_tid);
+            (stack, leader)
+        };
         let traced = Traced {
             start_ticks,
-            // A leader that has ended shows none, its threads do.
-            stack: proc::stat(anchor).map_or(0, |s| s.stack),
+            stack,
             anchor,
-            leader: Task::find(pid).is_some_and(|t| t.tracer == self.own_tid),
+            leader,
             state: State::Running,
             detach: false,
             told_of_exec: false,
@@ -488,7 +494,7 @@ impl<S: FnMut(Event)> Server<S> {
         let mut again = true;
         loop {
             let Err(error) = sys::seize(tid) else {
-                let there = task::is_thread_of(tid, pid);
+                let there = tid == pid || task::is_thread_of(tid, pid);
                 return Ok(Some(if there { tid } else { pid }));
             };
             match error.raw_os_error() {
