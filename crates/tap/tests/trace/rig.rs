@@ -1,6 +1,7 @@
 //! What the tests of the tracer share: a program to trace, a tracer, its events.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, IoSliceMut, PipeReader, PipeWriter, Write, pipe};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,16 +44,24 @@ impl Turn {
 fn subject() -> Option<&'static Path> {
     static SUBJECT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = SUBJECT.get_or_init(|| {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("trace-subject-{}", std::process::id()));
+        // Named by its source: built once, and never while another run of the tests executes it.
+        let mut hasher = DefaultHasher::new();
+        fs::read(SOURCE).unwrap().hash(&mut hasher);
+        let name = format!("trace-subject-{:016x}", hasher.finish());
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if program.exists() {
+            return Some(program);
+        }
+        let unfinished = program.with_extension(std::process::id().to_string());
         let status = Command::new("cc")
             .args(["-O1", "-Wall", "-Werror", "-pthread", "-o"])
-            .arg(&program)
+            .arg(&unfinished)
             .arg(SOURCE)
             .status();
         match status {
             Ok(status) => {
                 assert!(status.success(), "cc: {status}");
+                fs::rename(&unfinished, &program).unwrap();
                 Some(program)
             }
             Err(_) => None,
