@@ -38,6 +38,7 @@
 //!
 //! Sources: ptrace(2), wait(2); Linux kernel/ptrace.c, kernel/exit.c, kernel/signal.c, fs/exec.c (6.18).
 
+mod anchor;
 mod mailbox;
 mod server;
 mod sys;
