@@ -38,6 +38,11 @@ pub(crate) fn start(command: &mut Command) -> Child {
     }
 }
 
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
 /// How long a program may be busy.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -173,6 +178,15 @@ impl Talk {
         (!line.is_empty()).then(|| line.trim_end().to_owned())
     }
 
+    /// Whether there is a line, or the end.
+    pub(crate) fn has_answer(&self) -> bool {
+        let mut ready = [PollFd::from_borrowed_fd(
+            self.output.get_ref().as_fd(),
+            PollFlags::IN,
+        )];
+        !self.output.buffer().is_empty() || poll(&mut ready, Some(&NOW)).unwrap() > 0
+    }
+
     /// Says one line, without waiting.
     pub(crate) fn tell(&mut self, line: &str) {
         let input = self.input.as_mut().unwrap();
@@ -216,13 +230,22 @@ pub(crate) struct Drill {
 
 impl Drill {
     /// Starts one and waits until it takes commands.
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut talk = Talk::with(&mut command);
+    pub(crate) fn start(command: Command) -> Self {
+        let mut drill = Self::start_only(command);
+        drill.ready();
+        drill
+    }
+
+    /// Starts one.
+    pub(crate) fn start_only(mut command: Command) -> Self {
+        let talk = Talk::with(&mut command);
         let child = start(&mut command);
-        drop(command);
-        let pid = talk.ready();
-        assert_eq!(pid, child.id());
         Self { child, talk }
+    }
+
+    /// Waits until it takes commands.
+    pub(crate) fn ready(&mut self) {
+        assert_eq!(self.talk.ready(), self.child.id());
     }
 
     pub(crate) fn pid(&self) -> u32 {
