@@ -4,7 +4,7 @@
 //! The tap reads while the process waits for its next command; the process then ends and writes its
 //! own files. Nothing that counts runs in between (`fixtures/tap/console`). Each program is also run
 //! with its symbols and with its section table taken away, so that the tap has to find the counters
-//! by each of its ways.
+//! by each of its ways. What was read is recorded, and looked at again when the process is no more.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -18,6 +18,7 @@ use std::process::Command;
 
 use covtap_tap::go::{Attached, Dropped, Found, Snapshot};
 use covtap_tap::image::Images;
+use covtap_tap::memory::recorded::Recording;
 use covtap_tap::target::Target;
 
 use common::{Drill, Programs, command, coverage, folder, say, scratch};
@@ -232,6 +233,24 @@ fn compare(
     Ok(())
 }
 
+/// The names and the contents of the two files of a snapshot.
+fn written(attached: &Attached, snapshot: &Snapshot) -> [(String, Vec<u8>); 2] {
+    let names = attached.file_names();
+    let counters = attached.counter_file(snapshot, &attached.arguments(false));
+    [
+        (names.meta.clone(), attached.meta().bytes().to_vec()),
+        (names.counters.clone(), counters),
+    ]
+}
+
+/// The two files that a recording gives.
+fn replay(recording: &[u8]) -> [(String, Vec<u8>); 2] {
+    let recording = Recording::from_bytes(recording).unwrap();
+    let mut attached = Attached::replay(recording, &Images::default()).unwrap();
+    let snapshot = snapshot(&mut attached);
+    written(&attached, &snapshot)
+}
+
 /// Runs one program, taps it, lets it end, compares.
 fn one(programs: &Programs, kind: Kind, lacking: Without, images: &Images) -> Result<(), String> {
     let scratch = scratch();
@@ -248,7 +267,10 @@ fn one(programs: &Programs, kind: Kind, lacking: Without, images: &Images) -> Re
     }
     let mut attached = attach(drill.pid(), images);
     let first = snapshot(&mut attached);
-    coverage::write(&attached, &first, &tap);
+    let files = written(&attached, &first);
+    for (name, contents) in &files {
+        fs::write(tap.join(name), contents).unwrap();
+    }
     let expected = match lacking {
         Without::Nothing if kind.symbols => Found::Symbols,
         Without::Sections => Found::Memory,
@@ -271,6 +293,8 @@ fn one(programs: &Programs, kind: Kind, lacking: Without, images: &Images) -> Re
             "{about}: two snapshots of a process at rest differ"
         ));
     }
+    let (recording, _) = attached.record().unwrap();
+    let recording = recording.to_bytes();
     let packages = match kind.reference {
         Reference::Own => None,
         Reference::Asked => {
@@ -288,6 +312,11 @@ fn one(programs: &Programs, kind: Kind, lacking: Without, images: &Images) -> Re
         }
     };
     let status = drill.die("die return");
+    // The process is no more; its recorded memory gives the same two files.
+    let replayed = replay(&recording);
+    if replayed != files {
+        return Err(format!("{about}: its recorded memory gives other files"));
+    }
     // Go's own writer fails on counters that begin at an odd address until 1.26: its twin speaks.
     if kind.program.starts_with("odd") && programs.before(27) {
         if status.success() {

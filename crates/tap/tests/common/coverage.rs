@@ -7,15 +7,6 @@ use covtap_model::problem::Problem;
 use covtap_profile::go::accumulate::Counters;
 use covtap_profile::go::directory;
 use covtap_profile::go::load;
-use covtap_tap::go::{Attached, Snapshot};
-
-/// Writes a snapshot as the pair of files that Go's tools read.
-pub(crate) fn write(attached: &Attached, snapshot: &Snapshot, directory: &Path) {
-    let names = attached.file_names();
-    fs::write(directory.join(&names.meta), attached.meta().bytes()).unwrap();
-    let file = attached.counter_file(snapshot, &attached.arguments(false));
-    fs::write(directory.join(&names.counters), file).unwrap();
-}
 
 /// The one `covmeta` file of a directory.
 pub(crate) fn meta(directory: &Path) -> (String, Vec<u8>) {
