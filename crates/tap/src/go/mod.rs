@@ -23,6 +23,8 @@ mod list;
 mod module;
 mod search;
 pub mod snapshot;
+#[cfg(test)]
+mod torn;
 
 pub use attach::Attached;
 pub use build::Build;

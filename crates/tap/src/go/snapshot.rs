@@ -102,7 +102,7 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Records that were left out, by reason.
     pub dropped: BTreeMap<Dropped, u64>,
-    build: Arc<Build>,
+    pub(super) build: Arc<Build>,
 }
 
 /// Statements of a package, or of all.
@@ -251,7 +251,7 @@ fn same_words(a: &[u32], b: &[u32]) -> bool {
 }
 
 /// Takes the records out of `words`, which were read at address `start`.
-fn walk(build: &Build, start: u64, words: &[u32]) -> (Counters, BTreeMap<Dropped, u64>) {
+pub(super) fn walk(build: &Build, start: u64, words: &[u32]) -> (Counters, BTreeMap<Dropped, u64>) {
     let mut counters = Counters::new(build.layout.clone());
     counters.segment();
     let mut dropped = BTreeMap::new();

@@ -2,6 +2,8 @@
 
 pub mod live;
 pub mod recorded;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 use std::io;
 
