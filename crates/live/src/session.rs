@@ -237,7 +237,7 @@ pub fn run(
 pub(crate) fn see(watcher: Watcher, modules: JoinHandle<BTreeSet<String>>) -> Seen {
     Seen {
         method: watcher.method(),
-        notes: watcher.notes().to_vec(),
+        notes: watcher.notes(),
         tree: watcher.is_tree(),
         lives: watcher.finish(),
         // A panic there is a defect of ours; without the modules fewer programs are expected.

@@ -1,4 +1,4 @@
-//! How processes end, and what becomes of those that do not.
+//! How processes end, and what becomes of those that do not, when files are the only route.
 
 use covtap_model::ledger::Outcome;
 
@@ -10,7 +10,7 @@ fn a_killed_service_is_missing_with_the_reason() {
         return;
     };
     let script = "./svc hang $r & read x < $r; kill -9 $!; wait $!; ./svc quick";
-    assert_code(&project.script(&[], script), 4);
+    assert_code(&project.script(&["--route=files"], script), 4);
     let ledger = project.ledger();
     let killed = ledger
         .targets
@@ -36,7 +36,7 @@ fn a_killed_command_is_missing_with_its_signal() {
     let script = "exec ./svc hang $r";
     let killer = "read x < $r; kill -9 $p";
     let script = format!("p=$$; ({killer}) & {script}");
-    assert_code(&project.script(&[], &script), 137);
+    assert_code(&project.script(&["--route=files"], &script), 137);
     let row = project.only_row();
     assert_eq!(row.exit_status.as_deref(), Some("signal 9"));
     assert!(
@@ -52,7 +52,10 @@ fn a_panic_is_missing_with_the_reason() {
     let Some(project) = Project::new() else {
         return;
     };
-    assert_code(&project.run(&["run", "--", "./svc", "panic"]), 2);
+    assert_code(
+        &project.run(&["run", "--route=files", "--", "./svc", "panic"]),
+        2,
+    );
     let row = project.only_row();
     assert!(
         because(&row).ends_with("exit status 2, as after a panic"),
@@ -101,7 +104,7 @@ fn what_resists_is_named() {
         return;
     };
     let script = "./svc quick; ./svc stubborn $r > /dev/null 2>&1 & read x < $r";
-    let output = project.script(&["--grace=50ms"], script);
+    let output = project.script(&["--route=files", "--grace=50ms"], script);
     let ledger = project.ledger();
     let row = ledger
         .targets
@@ -123,7 +126,10 @@ fn leave_running_leaves_it_running() {
         return;
     };
     let script = "./svc serve $r > /dev/null 2>&1 & read x < $r";
-    let output = project.script(&["--grace=50ms", "--leave-running"], script);
+    let output = project.script(
+        &["--route=files", "--grace=50ms", "--leave-running"],
+        script,
+    );
     let row = project.only_row();
     kill(&row);
     assert_code(&output, 3);

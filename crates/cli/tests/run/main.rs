@@ -12,4 +12,6 @@ mod interface;
 mod project;
 mod reports;
 mod signals;
+#[cfg(target_os = "linux")]
+mod tap;
 mod targets;

@@ -40,7 +40,7 @@ func main() {
 		<-asked
 	case "hang": // without a handler
 		ready(os.Args[2])
-		select {}
+		time.Sleep(time.Hour)
 	case "stubborn": // until SIGKILL
 		signal.Ignore(syscall.SIGTERM)
 		ready(os.Args[2])
@@ -59,6 +59,9 @@ func main() {
 		coverage.WriteCountersDir(os.Getenv("GOCOVERDIR"))
 		coverage.ClearCounters()
 		lib.Used()
+	case "becomes": // another program
+		time.Sleep(50 * time.Millisecond)
+		syscall.Exec(os.Args[2], os.Args[2:], os.Environ())
 	case "live":
 		time.Sleep(250 * time.Millisecond)
 	}

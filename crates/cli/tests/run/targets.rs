@@ -190,7 +190,7 @@ fn a_directory_that_cmd_sets_is_left_alone_and_named() {
         return;
     };
     let script = "mkdir -p own; GOCOVERDIR=$PWD/own ./svc live";
-    let output = project.script(&[], script);
+    let output = project.script(&["--route=files"], script);
     assert_code(&output, 3);
     let own = project.path().join("own");
     let expected = format!(
@@ -199,7 +199,10 @@ fn a_directory_that_cmd_sets_is_left_alone_and_named() {
     );
     assert_eq!(because(&project.only_row()), expected);
     // The file of the first run is older than the second.
-    assert_code(&project.script(&["--files", "own"], script), 0);
+    assert_code(
+        &project.script(&["--route=files", "--files", "own"], script),
+        0,
+    );
     let ledger = project.ledger();
     assert_eq!(ledger.targets.len(), 1);
     assert!(
@@ -231,7 +234,10 @@ fn an_environment_that_was_cleared_is_named() {
     let Some(project) = Project::new() else {
         return;
     };
-    assert_code(&project.script(&[], "env -u GOCOVERDIR ./svc live"), 3);
+    assert_code(
+        &project.script(&["--route=files"], "env -u GOCOVERDIR ./svc live"),
+        3,
+    );
     assert!(because(&project.only_row()).starts_with("GOCOVERDIR is not set in its environment"));
 }
 

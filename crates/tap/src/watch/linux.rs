@@ -1,6 +1,6 @@
 //! The watcher for Linux.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,7 +14,7 @@ use rustix::process::{
 };
 
 use super::events::{ProcessEvent, ProcessEvents};
-use super::hold::{self, Held, Hold};
+use super::hold::{self, Held, Hold, Unmarked};
 use super::inspect::{FileKey, Inspector};
 use super::states::States;
 use super::wake::Wake;
@@ -58,6 +58,8 @@ pub struct Watcher {
     lost: u64,
     /// Processes of the scope that events told of.
     told: BTreeMap<u32, Told>,
+    /// Processes whose first thread has ended, as events told: the rest follows soon, as a rule.
+    ending: BTreeSet<u32>,
     states: Option<States>,
     reaped: Vec<(u32, Status)>,
     /// What is worth saying about how processes were watched.
@@ -133,6 +135,7 @@ impl Watcher {
             events,
             lost: 0,
             told: BTreeMap::new(),
+            ending: BTreeSet::new(),
             states,
             reaped: Vec::new(),
             notes,
@@ -159,8 +162,22 @@ impl Watcher {
 
     /// What is worth saying about how processes were watched.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if let Some(hold) = &self.hold {
+            for Unmarked { mount, .. } in hold.unmarked() {
+                notes.push(format!("programs on {} are not held", mount.display()));
+            }
+            let counts = hold.counts();
+            if counts.expired + counts.lost > 0 {
+                notes.push(format!(
+                    "of {} instrumented programs that were held, {} went on before they were traced and \
+                     {} were not told of",
+                    counts.held, counts.expired, counts.lost
+                ));
+            }
+        }
+        notes
     }
 
     /// Starts a process as a child of this one, and watches it from its first instruction on.
@@ -186,7 +203,8 @@ impl Watcher {
                 return Err(io::Error::other("the thread that was to start it is gone"));
             }
             super::wake::wait(&self.descriptors(), Some(INTERVAL))?;
-            self.look();
+            // It may have ended by now: the next look tells.
+            self.take_in();
         }
     }
 
@@ -211,7 +229,12 @@ impl Watcher {
     /// How long to wait before the next [`Watcher::look`], at most.
     #[must_use]
     pub fn interval(&self) -> Duration {
-        self.next_look.saturating_duration_since(Instant::now())
+        let left = self.next_look.saturating_duration_since(Instant::now());
+        if self.ending.is_empty() {
+            left
+        } else {
+            left.min(INTERVAL)
+        }
     }
 
     fn pause(&self) -> Duration {
@@ -225,11 +248,22 @@ impl Watcher {
     /// Takes in what happened, and looks around when it is time to. Returns the children of this
     /// process that have ended since the last call.
     pub fn look(&mut self) -> Vec<(u32, Status)> {
+        self.take_in();
+        std::mem::take(&mut self.reaped)
+    }
+
+    fn take_in(&mut self) {
         self.wake.clear();
         let now = Moment::now();
         self.take_held(now);
         self.take_events(now);
         self.take_traced(now);
+        for pid in std::mem::take(&mut self.ending) {
+            self.check_end(pid, now);
+            if self.current.contains_key(&pid) {
+                self.ending.insert(pid);
+            }
+        }
         if Instant::now() >= self.next_look || self.ended_descriptor() {
             self.look_around(now);
             self.next_look = Instant::now() + self.pause();
@@ -237,7 +271,6 @@ impl Watcher {
         if self.inspector.take() {
             self.follow_all();
         }
-        std::mem::take(&mut self.reaped)
     }
 
     fn ended_descriptor(&self) -> bool {
@@ -324,12 +357,13 @@ impl Watcher {
                     }
                 }
                 ProcessEvent::Exit { pid, wait_status } => {
-                    let Some(told) = self.told.remove(&pid) else {
-                        continue;
-                    };
-                    if told.unseen_program {
+                    if let Some(told) = self.told.remove(&pid)
+                        && told.unseen_program
+                    {
                         self.missed(pid, told.parent, Status::from_wait(wait_status), now);
                     }
+                    // The kernel tells this a moment before it shows.
+                    self.ending.insert(pid);
                 }
                 ProcessEvent::Overflow => {
                     self.note("process events were lost: more came than could be read");
@@ -473,6 +507,8 @@ impl Watcher {
                 self.see(pid, stat, now, last);
             }
         }
+        // Who is still there now is there for longer.
+        self.ending.clear();
         let present: Vec<u32> = self.current.keys().copied().collect();
         for pid in present {
             self.check_end(pid, now);
@@ -786,10 +822,10 @@ impl Watcher {
     /// # Errors
     /// When waiting fails.
     pub fn settle(&mut self) -> io::Result<()> {
-        self.look();
+        self.take_in();
         while self.inspector.busy() {
             super::wake::wait(&self.descriptors(), Some(self.interval()))?;
-            self.look();
+            self.take_in();
         }
         Ok(())
     }

@@ -46,8 +46,8 @@ impl Watcher {
 
     /// What is worth saying about how processes were watched.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &[]
+    pub fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Starts a process as a child of this one.
