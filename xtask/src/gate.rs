@@ -65,6 +65,8 @@ pub(crate) fn test(args: &[String]) -> Result {
         let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
         if full {
             command.env("PROPTEST_CASES", "20000");
+            // For each version of Go: 105,000 in all.
+            command.env("COVTAP_TEST_SNAPSHOTS", "15000");
         }
         log.run(environment(&mut command)?)
     });
