@@ -26,11 +26,11 @@ use common::{Drill, Programs, command, coverage, folder, say, scratch};
 const SNAPSHOTS: usize = 1_700;
 
 /// The least number of processes of each program.
-const PROCESSES: usize = 8;
+const PROCESSES: usize = 12;
 
 /// Turns of an empty loop between two calls, one for each process in turn: bursts of different
 /// lengths.
-const PAUSES: [u32; 4] = [1_000, 10_000, 30_000, 100_000];
+const PAUSES: [u32; 6] = [0, 300, 1_000, 10_000, 30_000, 100_000];
 
 /// What a program counts, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
