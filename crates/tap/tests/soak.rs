@@ -26,7 +26,7 @@ use common::{Drill, Programs, command, coverage, folder, say, scratch};
 const SNAPSHOTS: usize = 1_700;
 
 /// The least number of processes of each program.
-const PROCESSES: usize = 12;
+const PROCESSES: usize = 6;
 
 /// Turns of an empty loop between two calls, one for each process in turn: bursts of different
 /// lengths.
