@@ -439,12 +439,65 @@ fn settled(attached: &mut Attached) -> Snapshot {
     snapshot
 }
 
+/// What stands in for a container: its own mounts and process numbers, a root without anything but
+/// the program and without anything to write to, another user, no capability, no new privileges.
+const CONTAINER: &str = r#"
+    mount -t tmpfs tmpfs "$1" && cp "$2" "$1/drill" && mount -o remount,ro "$1" && cd "$1" &&
+    exec setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
+        chroot --userspec=1001:1001 . /drill
+"#;
+
+/// A stripped program that nothing can be written for, from outside its namespaces.
+fn contained(programs: &Programs) {
+    let scratch = scratch();
+    let scratch = scratch.path();
+    let root = folder(scratch, "root");
+    let drill = programs.path("static-stripped/drill");
+    let mut command = command(Path::new("unshare"), scratch);
+    command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    command
+        .args(["sh", "-c", CONTAINER, "sh"])
+        .args([&root, &drill]);
+    let mut inside = Drill::start_only(command);
+    let Some(line) = inside.talk.line() else {
+        let why = fs::read_to_string(scratch.join("stderr")).unwrap();
+        say(&format!(
+            "SKIPPED: the tap of a process in namespaces: {}",
+            why.trim()
+        ));
+        return;
+    };
+    assert_eq!(line, "ready 1");
+    for line in &WORK[..2] {
+        inside.ask(line);
+    }
+    // unshare's only child.
+    let parent = inside.pid();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let pid = children.trim().parse().unwrap();
+    let mut attached = attach(pid, &Images::default());
+    let seen = snapshot(&mut attached);
+    let files = written(&attached, &seen);
+    assert!(inside.die("die return").success());
+    let (tap, own) = (folder(scratch, "tap"), folder(scratch, "own"));
+    for (name, contents) in files {
+        fs::write(tap.join(name), contents).unwrap();
+    }
+    let mut outside = Drill::start(starting(programs, Start::Drill, &drill, scratch, &own));
+    for line in &WORK[..2] {
+        outside.ask(line);
+    }
+    assert!(outside.die("die return").success());
+    compare(programs, "in namespaces", &tap, &own, None).unwrap();
+}
+
 macro_rules! versions {
     ($($name:ident $version:literal)*) => {
         $(#[test]
         fn $name() {
             if let Some(programs) = Programs::of($version) {
                 all(&programs);
+                contained(&programs);
                 everything_between(&programs);
             }
         })*
