@@ -29,6 +29,11 @@ use common::{Programs, command, coverage, folder, say, scratch};
 /// How often each death is repeated unless it is said otherwise.
 const REPETITIONS: usize = 20;
 
+/// Of so many deaths one may be missed, on a machine that is so busy that the tracer is off the
+/// processor for long: a signal and the death came right after each other, see `trace`. Measured: one
+/// in 54,000, with five times as much to do as there were processors.
+const MISSES: usize = 5_000;
+
 /// A way to die: what the drill is told, and the signal it gets from outside then.
 type Way = (&'static str, Option<Signal>);
 
@@ -141,7 +146,7 @@ fn all(programs: &Programs) {
     let version = programs.version;
     let images = Images::default();
     let repetitions = repetitions();
-    let mut wrong = Vec::new();
+    let (mut wrong, mut missed) = (Vec::new(), 0);
     for way in WAYS {
         let scratch = scratch();
         let scratch = scratch.path();
@@ -149,13 +154,25 @@ fn all(programs: &Programs) {
         for repetition in 0..repetitions {
             let early = repetition % 2 == 0;
             let mut dying = Dying::start(programs, scratch, way, Some((&images, early)));
-            let (announced, stop) = dying.process.exiting();
-            let last = dying.last(&images);
-            drop(stop);
-            let gone = dying.process.gone();
             let mut about = |what: String| {
                 wrong.push(format!("Go {version}, {way:?}, {repetition}: {what}"));
             };
+            let (announced, stop) = match dying.process.exiting_or_gone() {
+                Ok(stop) => stop,
+                Err(gone) => {
+                    missed += 1;
+                    say(&format!(
+                        "Go {version}, {way:?}, {repetition}: no exit stop"
+                    ));
+                    if gone != untraced {
+                        about(format!("{gone}; untraced {untraced}"));
+                    }
+                    continue;
+                }
+            };
+            let last = dying.last(&images);
+            drop(stop);
+            let gone = dying.process.gone();
             if announced != untraced || gone != untraced {
                 about(format!("{announced}, then {gone}; untraced {untraced}"));
             }
@@ -172,8 +189,10 @@ fn all(programs: &Programs) {
         wrong.len(),
         wrong.join("\n")
     );
+    assert!(missed <= 1 + count / MISSES, "{missed} of {count} missed");
     say(&format!(
-        "Go {version}: {} ways to die, {repetitions} times each: the last state was read",
+        "Go {version}: {} ways to die, {repetitions} times each: the last state was read, but for \
+         {missed} of {count}",
         WAYS.len()
     ));
 }

@@ -115,6 +115,12 @@ impl Traced {
 
     /// The exit stop, which is next: how it will end if that is its end, and what holds it.
     pub(crate) fn exiting(&mut self) -> (Status, Stop) {
+        let stop = self.exiting_or_gone();
+        stop.unwrap_or_else(|gone| panic!("no exit stop, but gone: {gone}"))
+    }
+
+    /// The exit stop, or the end without one: the tracer's documentation tells when.
+    pub(crate) fn exiting_or_gone(&mut self) -> Result<(Status, Stop), Status> {
         match self.event() {
             Event::Exiting {
                 tid,
@@ -123,8 +129,12 @@ impl Traced {
                 ..
             } => {
                 assert_eq!(tid, self.pid);
-                (Status::from_wait(wait_status), stop)
+                Ok((Status::from_wait(wait_status), stop))
             }
+            Event::Gone {
+                status: Some(status),
+                ..
+            } => Err(status),
             other => panic!("no exit stop but {other:?}"),
         }
     }
