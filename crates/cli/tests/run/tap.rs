@@ -105,6 +105,63 @@ fn what_runs_on_is_read_at_the_end() {
 }
 
 #[test]
+fn what_another_traces_is_read_while_it_runs() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    if Command::new("strace").arg("-V").output().is_err() {
+        skipped("a process under strace: no strace");
+        return;
+    }
+    let script = "strace -o trace ./svc live";
+    assert_code(&project.script(&["--route=tap,exit"], script), 4);
+    let row = project.only_row();
+    let said = because(&row);
+    assert!(said.contains("is traced by process"), "{said}");
+    assert_eq!(route(&row), Some(Route::Tap));
+    assert!(ran(&project)["Used"]);
+    // With its files it is complete.
+    assert_code(&project.script(&[], script), 0);
+    assert_eq!(route(&project.only_row()), Some(Route::Files));
+}
+
+#[test]
+fn covtap_killed_leaves_everything_running_and_its_last_look_readable() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    let mut child = project.start(&["run", "--every=10ms", "--", "./svc", "serve", "ready"]);
+    let run = fs::read_dir(project.path().join(".covtap/runs")).unwrap();
+    let run = run.map(|e| e.unwrap().path()).next().unwrap();
+    // The service is traced once its first state is there.
+    let tapped = run.join("raw-tap");
+    let file = loop {
+        let builds = fs::read_dir(&tapped).into_iter().flatten();
+        let files = builds.flat_map(|b| fs::read_dir(b.unwrap().path()).unwrap());
+        let mut names = files.map(|f| f.unwrap().path());
+        if let Some(found) = names.find(|p| p.to_string_lossy().contains("/covcounters.")) {
+            break found;
+        }
+        std::thread::yield_now();
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    let pid: i32 = name.split('.').nth(2).unwrap().parse().unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains("TracerPid:\t0"), "{status}");
+    let service = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(service, rustix::process::Signal::TERM).unwrap();
+    let build = file.parent().unwrap().to_string_lossy().into_owned();
+    let output = project.run(&["covdata", "percent", &format!("-i={build}")]);
+    assert!(
+        stdout(&output).contains("coverage: 50.0%"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
 fn a_program_without_its_main_instrumented_is_collected_all_the_same() {
     let Some(project) = Project::new() else {
         return;

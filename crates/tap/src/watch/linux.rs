@@ -1,6 +1,6 @@
 //! The watcher for Linux.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -59,7 +59,7 @@ pub struct Watcher {
     /// Processes of the scope that events told of.
     told: BTreeMap<u32, Told>,
     /// Processes whose first thread has ended, as events told: the rest follows soon, as a rule.
-    ending: BTreeSet<u32>,
+    ending: BTreeMap<u32, Status>,
     states: Option<States>,
     reaped: Vec<(u32, Status)>,
     /// What is worth saying about how processes were watched.
@@ -135,7 +135,7 @@ impl Watcher {
             events,
             lost: 0,
             told: BTreeMap::new(),
-            ending: BTreeSet::new(),
+            ending: BTreeMap::new(),
             states,
             reaped: Vec::new(),
             notes,
@@ -258,10 +258,10 @@ impl Watcher {
         self.take_held(now);
         self.take_events(now);
         self.take_traced(now);
-        for pid in std::mem::take(&mut self.ending) {
-            self.check_end(pid, now);
+        for (pid, status) in std::mem::take(&mut self.ending) {
+            self.check_end(pid, now, Some(status));
             if self.current.contains_key(&pid) {
-                self.ending.insert(pid);
+                self.ending.insert(pid, status);
             }
         }
         if Instant::now() >= self.next_look || self.ended_descriptor() {
@@ -363,7 +363,7 @@ impl Watcher {
                         self.missed(pid, told.parent, Status::from_wait(wait_status), now);
                     }
                     // The kernel tells this a moment before it shows.
-                    self.ending.insert(pid);
+                    self.ending.insert(pid, Status::from_wait(wait_status));
                 }
                 ProcessEvent::Overflow => {
                     self.note("process events were lost: more came than could be read");
@@ -511,7 +511,7 @@ impl Watcher {
         self.ending.clear();
         let present: Vec<u32> = self.current.keys().copied().collect();
         for pid in present {
-            self.check_end(pid, now);
+            self.check_end(pid, now, None);
         }
         self.costs.rotate_left(1);
         self.costs[3] = began.elapsed();
@@ -734,7 +734,8 @@ impl Watcher {
         }
     }
 
-    fn check_end(&mut self, pid: u32, now: Moment) {
+    /// Looks whether a process has ended; `told` is how, as its first thread's end was told.
+    fn check_end(&mut self, pid: u32, now: Moment, told: Option<Status>) {
         let Some(&index) = self.current.get(&pid) else {
             return;
         };
@@ -752,7 +753,7 @@ impl Watcher {
             Some(_) => return,
             None => None,
         };
-        self.end(pid, index, now, status);
+        self.end(pid, index, now, status.or(told));
     }
 
     fn end(&mut self, pid: u32, index: usize, at: Moment, status: Option<Status>) {
