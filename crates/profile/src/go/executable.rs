@@ -118,6 +118,9 @@ pub enum InspectError {
     /// It starts like an ELF file and does not go on like one.
     #[error("damaged ELF file: {0}")]
     Damaged(String),
+    /// A kind of ELF file that is not read ([`program`](super::program)).
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
     /// It could not be read.
     #[error("cannot read it: {0}")]
     Read(#[from] io::Error),

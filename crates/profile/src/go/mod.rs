@@ -10,8 +10,10 @@
 //! | [`document`] | the coverage document that reports are made of |
 //! | [`covdata`] | the commands of `go tool covdata` |
 //! | [`executable`] | whether a binary carries coverage, from the file alone |
+//! | [`program`], [`blobs`] | what it carries: its packages and the room for their counters |
 
 pub mod accumulate;
+pub mod blobs;
 pub mod counters;
 pub mod counters_writer;
 pub mod covdata;
@@ -24,6 +26,7 @@ pub mod load;
 pub mod meta;
 pub mod meta_writer;
 pub mod pattern;
+pub mod program;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
