@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use covtap_model::{coverage, ledger, run};
+use covtap_model::{coverage, inspect, ledger, run, tap};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 
 use crate::sh::{self, About, Result, cmd, fail};
 use crate::tools;
 
-/// Name of the document in a run's folder, name of its schema, the schema's text.
-fn all() -> Result<[(&'static str, &'static str, String); 3]> {
+/// Name of the document (those of a run's folder first), name of its schema, the schema's text.
+fn all() -> Result<[(&'static str, &'static str, String); 5]> {
     Ok([
         (
             "coverage.json",
@@ -26,8 +26,21 @@ fn all() -> Result<[(&'static str, &'static str, String); 3]> {
             "run-1.schema.json",
             schema::<run::Run>(run::SCHEMA)?,
         ),
+        (
+            "inspect.json",
+            "inspect-1.schema.json",
+            schema::<inspect::Inspection>(inspect::SCHEMA)?,
+        ),
+        (
+            "tap.json",
+            "tap-1.schema.json",
+            schema::<tap::Tapped>(tap::SCHEMA)?,
+        ),
     ])
 }
+
+/// How many of these every run's folder has.
+const OF_A_RUN: usize = 3;
 
 /// The schema of `T`, whose `schema` field must hold `id`.
 fn schema<T: JsonSchema>(id: &str) -> Result<String> {
@@ -102,7 +115,7 @@ fn check(folder: &Path) -> Result {
 /// Validates the documents in `dir` with a validator that is not ours.
 fn validate(folder: &Path, dir: &Path) -> Result {
     let python = tools::bin()?.join("python");
-    for (document, name, _) in all()? {
+    for (document, name, _) in all()?.into_iter().take(OF_A_RUN) {
         let document = dir.join(document);
         sh::quiet(
             cmd(&python, &["-c", VALIDATE])
