@@ -52,6 +52,41 @@ Examples:
 Every instrumented process of this machine that covtap may read is collected, whoever started it,
 until `covtap stop`, which exits as `covtap run` does. One session a store (--store).";
 
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  covtap inspect ./api                       is it instrumented, which packages, how was it built
+  covtap inspect 812                         the same of a process, and what its counters say now
+  covtap inspect ./812                       the file of that name
+  covtap inspect --format json ./api | jq .program.packages
+
+A file is not run and a process not stopped. Exits with 0 when it is instrumented, with 1 when it is
+not, with 2 when that could not be told.";
+
+const TAP_EXAMPLES: &str = "\
+Examples:
+  covtap tap 812                             one snapshot, into a new folder below .covtap/tap
+  covtap tap 812 815 -o coverdata            of two processes; go tool covdata reads the folder
+  covtap tap 812 --every 1s                  again and again; a later snapshot replaces an earlier one
+  covtap tap 812 --until-exit                and the last state when it ends, whatever ends it
+
+The processes are not stopped and need no GOCOVERDIR. Ctrl-C ends with a last snapshot.
+
+Exits with 0, with 3 when nothing is instrumented, with 4 when a process gave no data or its last
+state is unknown, with 2 when no process could be read.";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  covtap watch                               every instrumented process of this machine
+  covtap watch 812 815                       these two
+  covtap watch --cgroup cri-1234.scope       those of a container
+  covtap watch | tee coverage.log            lines instead of a view, one where something changed
+
+Keys: m sets a mark (what is newly covered since then is counted), up and down select a process, ?
+shows help, q ends. The processes are not stopped, and nothing is kept.
+
+Exits with 0, with 3 when there were lines to print and no process gave any, with 2 when watching is
+not possible.";
+
 const REPORT_EXAMPLES: &str = "\
 Examples:
   covtap report                                  the last run, as a table
@@ -115,6 +150,15 @@ pub(crate) enum Command {
     /// Report on a run, on a coverage document or on coverage directories
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Report),
+    /// Tell whether a program or process is instrumented, how, and what its counters say
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
+    /// Write the counters of running processes as files that Go's tools read
+    #[command(after_help = TAP_EXAMPLES)]
+    Tap(Tap),
+    /// Show how the coverage of running processes grows
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(Watch),
     /// List and remove runs
     Runs(Runs),
     /// A drop-in for `go tool covdata` that needs no Go
@@ -334,6 +378,59 @@ pub(crate) struct Counting {
     pub(crate) root: Option<PathBuf>,
 }
 
+/// `covtap inspect`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["target", "pid"]))]
+pub(crate) struct Inspect {
+    /// A program, or the number of a process
+    #[arg(value_name = "BINARY|PID")]
+    pub(crate) target: Option<PathBuf>,
+    /// The number of a process, whatever files there are
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// As text or as JSON (schemas/inspect-1.schema.json)
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: ListFormat,
+}
+
+/// `covtap tap`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Tap {
+    /// The numbers of the processes
+    #[arg(value_name = "PID", required = true)]
+    pub(crate) pids: Vec<u32>,
+    /// Where the files go [default: a new folder in `tap` of the store (--store)]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on: a snapshot every so often, until the processes end or Ctrl-C
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) every: Option<Duration>,
+    /// Go on until the processes end, and read their last state then [every: 1s]
+    #[arg(long)]
+    pub(crate) until_exit: bool,
+    /// As text or as JSON (schemas/tap-1.schema.json)
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: ListFormat,
+}
+
+/// `covtap watch`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Watch {
+    /// The numbers of processes [default: all instrumented ones that may be read]
+    #[arg(value_name = "PID", conflicts_with = "cgroup")]
+    pub(crate) pids: Vec<u32>,
+    /// The processes of this control group and those below it: the end of its path in
+    /// /proc/PID/cgroup
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Option<String>,
+    /// How processes are found as they start [default: by events, else by looking]
+    #[arg(long, value_name = "MEANS", env = "COVTAP_WATCHING")]
+    pub(crate) watching: Option<Watching>,
+    /// The time between two looks at the counters of a process [default: 1s]
+    #[arg(long, value_name = "TIME", env = "COVTAP_EVERY", value_parser = parse_duration)]
+    pub(crate) every: Option<Duration>,
+}
+
 /// `covtap runs`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Runs {
@@ -376,7 +473,7 @@ pub(crate) enum Role {
 /// How lists are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
-    /// A table
+    /// For people
     Text,
     /// JSON
     Json,

@@ -5,6 +5,8 @@ mod commands;
 mod config;
 mod covdata;
 mod failure;
+#[cfg(target_os = "linux")]
+mod interrupt;
 mod ledger_table;
 mod output;
 mod place;
@@ -34,6 +36,20 @@ fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
         Command::Mark { name } => commands::session::mark(&args.global, &name),
         Command::Stop => commands::session::stop(&args.global),
         Command::Report(report) => commands::report::run(&args.global, report),
+        #[cfg(target_os = "linux")]
+        Command::Inspect(inspect) => commands::inspect::run(inspect),
+        #[cfg(not(target_os = "linux"))]
+        Command::Inspect(_) => {
+            Err("only on Linux can covtap inspect programs and processes".into())
+        }
+        #[cfg(target_os = "linux")]
+        Command::Tap(tap) => commands::tap::run(&args.global, tap),
+        #[cfg(not(target_os = "linux"))]
+        Command::Tap(_) => Err("only on Linux can covtap read processes".into()),
+        #[cfg(target_os = "linux")]
+        Command::Watch(watch) => commands::watch::run(&watch),
+        #[cfg(not(target_os = "linux"))]
+        Command::Watch(_) => Err("only on Linux can covtap watch processes".into()),
         Command::Runs(runs) => commands::runs::run(&args.global, runs),
         Command::Covdata { args } => Ok(covdata::run(&args)),
         #[cfg(target_os = "linux")]

@@ -3,8 +3,14 @@
 pub(crate) mod completions;
 #[cfg(target_os = "linux")]
 pub(crate) mod hold;
+#[cfg(target_os = "linux")]
+pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod session;
+#[cfg(target_os = "linux")]
+pub(crate) mod tap;
+#[cfg(target_os = "linux")]
+pub(crate) mod watch;

@@ -197,7 +197,9 @@ fn completions_and_manual_pages_come_out() {
 fn help_is_as_agreed() {
     let project = Project::empty();
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
-    for name in ["", "run", "start", "report", "runs", "man"] {
+    for name in [
+        "", "run", "start", "report", "inspect", "tap", "watch", "runs", "man",
+    ] {
         let args: Vec<&str> = name
             .split(' ')
             .filter(|n| !n.is_empty())

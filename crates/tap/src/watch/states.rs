@@ -229,6 +229,18 @@ impl States {
             .collect()
     }
 
+    /// Lives that gave no state although they were tried, and why not.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(Key, String)> {
+        let lives = self.shared.all();
+        let failure = |(key, known): (Key, Arc<Mutex<Known>>)| {
+            let known = lock(&known);
+            let because = known.trouble.clone()?;
+            known.kept.is_none().then_some((key, because))
+        };
+        lives.into_iter().filter_map(failure).collect()
+    }
+
     /// Reads what still runs once more, ends all threads, and tells what came of every life.
     #[must_use]
     pub fn finish(mut self) -> BTreeMap<Key, Tap> {
