@@ -119,3 +119,36 @@ pub(crate) fn coverage_json(data: &[u8]) {
         );
     }
 }
+
+/// Memory of a process, recorded.
+#[cfg(target_os = "linux")]
+pub(crate) fn recorded_memory(data: &[u8]) {
+    use covtap_tap::go::Attached;
+    use covtap_tap::image::Images;
+    use covtap_tap::memory::recorded::Recording;
+
+    let Ok(recording) = Recording::from_bytes(data) else {
+        return;
+    };
+    let written = recording.to_bytes();
+    let again = Recording::from_bytes(&written).expect("what was written is read");
+    assert_eq!(again, recording);
+    let Ok(mut tap) = Attached::replay(recording, &Images::new()) else {
+        return;
+    };
+    let snapshot = tap.snapshot().expect("a recording does not change");
+    assert!(snapshot.live_functions() <= tap.layout().functions);
+    let all = snapshot.statements();
+    assert!(all.covered <= all.total);
+    let file = tap.counter_file(&snapshot, &tap.arguments(false));
+    let mut counters = Counters::new(Arc::new(Layout::new(tap.meta())));
+    let problem = add_bytes(tap.meta(), &mut counters, &file, Path::new("input"));
+    assert_eq!(problem, None);
+    assert_eq!(counters.functions(), snapshot.live_functions());
+    // What is recorded again is read as the same.
+    let (recording, _) = tap.record().expect("all that was read can be recorded");
+    let again = Attached::replay(recording, &Images::new());
+    let again = again.expect("what was recorded is enough").snapshot();
+    let again = again.expect("a recording does not change");
+    assert!(again.at_least(&snapshot) && snapshot.at_least(&again));
+}

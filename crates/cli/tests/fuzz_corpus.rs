@@ -40,6 +40,8 @@ fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("covmeta", meta.to_vec()),
         ("coverage_json", vec![json]),
         ("executable", vec![b"\x7fELF\x02\x01\x01".to_vec()]),
+        // Whole ones are written by the tap's own tests, which make such programs.
+        ("recorded_memory", vec![b"covtapmm\x01\0\0\0".to_vec()]),
     ])
 }
 
@@ -86,4 +88,10 @@ fn executable() {
 #[test]
 fn coverage_json() {
     run("coverage_json", readers::coverage_json);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn recorded_memory() {
+    run("recorded_memory", readers::recorded_memory);
 }

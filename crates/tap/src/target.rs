@@ -1,5 +1,6 @@
 //! One running process: its identity, and what it has mapped.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -158,17 +159,16 @@ impl Process {
 
     /// The files that may be programs or libraries: the program first.
     pub(crate) fn modules(&self) -> Vec<Module> {
+        // Data files are mapped too, but never to be executed.
+        let executable = self.regions.iter().filter(|r| r.executable);
+        let executable: HashSet<FileId> = executable.filter_map(|r| r.file).collect();
         let mut modules: Vec<Module> = Vec::new();
         for region in &self.regions {
-            let Some(file) = region
-                .file
-                .filter(|_| region.offset == 0 && region.readable)
-            else {
+            let begins = region.offset == 0 && region.readable && region.length() > 0;
+            let Some(file) = region.file.filter(|f| begins && executable.contains(f)) else {
                 continue;
             };
-            // Data files are mapped too, but never to be executed.
-            let executable = |r: &Region| r.file == Some(file) && r.executable;
-            if modules.iter().all(|m| m.file != file) && self.regions.iter().any(executable) {
+            if modules.iter().all(|m| m.file != file) {
                 modules.push(Module {
                     file,
                     path: region.path.clone(),
@@ -253,4 +253,136 @@ fn main_file(pid: u32, regions: &[Region]) -> Option<FileId> {
         let path = path?;
         files().find(|(_, p)| **p == path).map(|(file, _)| file)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_the_mapped_one_is_not_opened() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("library.so");
+        fs::write(&path, "mapped").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        assert!(LiveFiles::open_at(&path, Some(inode)).is_some());
+        assert!(LiveFiles::open_at(&path, Some(inode + 1)).is_none());
+        assert!(LiveFiles::open_at(scratch.path(), None).is_none());
+        // Opening a pipe would wait for a writer.
+        let pipe = scratch.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (done, answer) = channel();
+        std::thread::spawn(move || done.send(LiveFiles::open_at(&pipe, None).is_none()));
+        assert_eq!(answer.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+
+    fn region(start: u64, end: u64, readable: bool, offset: u64) -> Region {
+        Region {
+            start,
+            end,
+            readable,
+            writable: false,
+            executable: false,
+            offset,
+            file: None,
+            path: PathBuf::new(),
+        }
+    }
+
+    /// Each byte is the last byte of its address.
+    struct Addresses;
+
+    impl Memory for Addresses {
+        fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryError> {
+            for (i, byte) in into.iter_mut().enumerate() {
+                *byte = (address + i as u64) as u8;
+            }
+            Ok(())
+        }
+    }
+
+    fn process(regions: Vec<Region>) -> Process {
+        Process {
+            target: Target {
+                pid: 1,
+                start_ticks: 1,
+            },
+            started: Moment::default(),
+            command: Command::Known(Vec::new()),
+            memory: Box::new(Addresses),
+            regions,
+            main: None,
+            files: Box::new(NoFiles),
+        }
+    }
+
+    #[test]
+    fn regions_without_a_gap_are_read_as_one() {
+        let big = 3 * PIECE;
+        let process = process(vec![
+            region(0x1000, 0x1800, true, 0),
+            region(0x1800, big, true, 0),
+            region(big, big + 0x1000, false, 0),
+            region(big + 0x1000, big + 0x1004, true, 0),
+        ]);
+        let mut pieces = Vec::new();
+        let range = 0x1003..big + 0x2000;
+        let whole = process.pieces(&range, 16, |bytes, at| {
+            assert_eq!(bytes[0], at as u8);
+            pieces.push((at, bytes.len() as u64));
+            true
+        });
+        whole.unwrap();
+        let second = 0x1008 + PIECE - 16;
+        let expected = [
+            (0x1008, PIECE),
+            (second, PIECE),
+            (second + PIECE - 16, big - (second + PIECE - 16)),
+            (big + 0x1000, 4),
+        ];
+        assert_eq!(pieces, expected);
+        assert!(process.is_readable(0x17ff, 2) && process.is_readable(0x1000, big - 0x1000));
+        assert!(process.is_readable(5, 0) && process.is_readable(u64::MAX, 0));
+        assert!(!process.is_readable(0xfff, 2) && !process.is_readable(big - 1, 2));
+        assert!(!process.is_readable(0x1000, u64::MAX));
+        let mut first = Vec::new();
+        let some = process.pieces(&range, 0, |_, at| {
+            first.push(at);
+            false
+        });
+        some.unwrap();
+        assert_eq!(first, [0x1008], "enough is enough");
+    }
+
+    #[test]
+    fn what_is_mapped_as_program_is_a_module_and_the_program_comes_first() {
+        let file = |inode| FileId {
+            device: (8, 1),
+            inode,
+        };
+        let of = |inode, start, offset, executable| Region {
+            file: Some(file(inode)),
+            executable,
+            ..region(start, start + 0x1000, true, offset)
+        };
+        let mut process = process(vec![
+            of(7, 0x1000, 0, false),
+            of(7, 0x2000, 0x1000, true),
+            of(8, 0x3000, 0, false),
+            of(9, 0x4000, 0, true),
+            of(9, 0x9000, 0, true),
+            // Only a part of it is mapped: there is no header to read.
+            of(10, 0xa000, 0x1000, true),
+        ]);
+        process.main = Some(file(9));
+        let modules = process.modules();
+        let found: Vec<_> = modules
+            .iter()
+            .map(|m| (m.file.inode, m.base, m.main))
+            .collect();
+        assert_eq!(found, [(9, 0x4000, true), (7, 0x1000, false)]);
+    }
 }

@@ -22,6 +22,10 @@ pub(super) const ELEMENT: usize = 64;
 const MOST_PACKAGES: u64 = 1 << 16;
 /// No package has more meta-data, in bytes.
 const LARGEST_BLOB: u32 = 1 << 28;
+/// How many slices are looked at to find the list. A program has some thousand; one that has more
+/// wants to keep us busy.
+const MOST_CANDIDATES: usize = 1 << 16;
+
 /// One package, as it registered itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -119,18 +123,22 @@ pub(crate) fn find(
     span: &Range<u64>,
 ) -> Result<Option<u64>, MemoryError> {
     let mut found = None;
+    let mut left = MOST_CANDIDATES;
     // The last two words of a piece may begin a header that ends in the next.
     process.pieces(bss, 16, |bytes, at| {
-        let header = |i: &usize| {
+        let mut header = |i: &usize| {
             let word = |n: usize| word_at(bytes, i + 8 * n).unwrap_or_default();
             let (start, length) = (word(0), word(1));
-            is_slice(start, length, word(2))
-                && process.is_readable(start, length * ELEMENT as u64)
+            if left == 0 || !is_slice(start, length, word(2)) {
+                return false;
+            }
+            left -= 1;
+            process.is_readable(start, length * ELEMENT as u64)
                 && begins_list(&*process.memory, start, span)
         };
         let places = (0..bytes.len().saturating_sub(16)).step_by(8);
-        found = places.into_iter().find(header).map(|i| at + i as u64);
-        found.is_none()
+        found = places.into_iter().find(&mut header).map(|i| at + i as u64);
+        found.is_none() && left > 0
     })?;
     Ok(found)
 }

@@ -24,6 +24,10 @@ mod module;
 mod search;
 pub mod snapshot;
 #[cfg(test)]
+mod synthetic;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod torn;
 
 pub use attach::Attached;

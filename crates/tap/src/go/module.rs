@@ -145,25 +145,28 @@ fn shape(header: u64) -> Result<&'static Shape, Wrong> {
     }
 }
 
-/// The places in `bytes`, which begin at the address `start`, where a function table may begin.
-pub(crate) fn tables(bytes: &[u8], start: u64, found: &mut Vec<u64>) {
-    for (i, word) in bytes.chunks_exact(8).enumerate() {
+/// The places in `bytes`, which begin at the address `start`, where a function table may begin; also
+/// one of an unknown version.
+pub(crate) fn tables(bytes: &[u8], start: u64) -> Vec<u64> {
+    let words = bytes.chunks_exact(8).enumerate();
+    let tables = words.filter(|(_, word)| {
         let header = word_at(word, 0).unwrap_or_default();
         // The first test is the one that the vectoriser can do.
-        if header >> 56 == 8 && shape(header).is_ok() {
-            found.push(start + 8 * i as u64);
-        }
-    }
+        header >> 56 == 8 && !matches!(shape(header), Err(Wrong::Implausible(_)))
+    });
+    tables.map(|(i, _)| start + 8 * i as u64).collect()
 }
 
 /// The places in `bytes`, which begin at the address `start`, where a pointer to one of `tables`
-/// stands.
-pub(crate) fn pointers(bytes: &[u8], start: u64, tables: &[u64], found: &mut Vec<u64>) {
-    for &table in tables {
-        for (i, word) in bytes.chunks_exact(8).enumerate() {
-            if word_at(word, 0) == Some(table) {
-                found.push(start + 8 * i as u64);
-            }
-        }
-    }
+/// stands. `tables` are in ascending order.
+pub(crate) fn pointers(bytes: &[u8], start: u64, tables: &[u64]) -> Vec<u64> {
+    let (Some(first), Some(last)) = (tables.first(), tables.last()) else {
+        return Vec::new();
+    };
+    let words = bytes.chunks_exact(8).enumerate();
+    let pointers = words.filter(|(_, word)| {
+        let word = word_at(word, 0).unwrap_or_default();
+        (first..=last).contains(&&word) && tables.binary_search(&word).is_ok()
+    });
+    pointers.map(|(i, _)| start + 8 * i as u64).collect()
 }

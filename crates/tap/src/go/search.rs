@@ -25,6 +25,10 @@ use crate::target::{Module, Process};
 /// (Measured: within 0x890 bytes.)
 pub(super) const HASH_WITHIN: u64 = 1 << 16;
 
+/// How many places that look like function tables, or like module data, are looked at. A program has
+/// one of each; one that is full of them wants to keep us busy.
+const MOST_CANDIDATES: usize = 64;
+
 /// Everything that was found out about a process.
 pub(super) struct Findings {
     pub(super) build: Arc<Build>,
@@ -159,9 +163,9 @@ impl Search<'_> {
         let absolute =
             |range: &Range<u64>| bias.wrapping_add(range.start)..bias.wrapping_add(range.end);
         if let (None, Some(places)) = (&result, places) {
-            let tables = places.tables.iter().map(absolute);
-            let first = places.module_data.iter().map(absolute);
-            let found = self.search(tables.collect(), first.collect(), loaded, &mut test);
+            let tables: Vec<_> = places.tables.iter().map(absolute).collect();
+            let first: Vec<_> = places.module_data.iter().map(absolute).collect();
+            let found = self.search(&tables, &first, loaded, &mut test);
             result = found
                 .map_err(|e| self.failed(e))?
                 .map(|m| (m, Found::Sections));
@@ -172,8 +176,8 @@ impl Search<'_> {
             let (code, data): (Vec<_>, Vec<_>) = loads.iter().partition(|l| l.executable);
             for part in [data, code] {
                 if result.is_none() {
-                    let tables = part.iter().map(|l| absolute(&l.addresses)).collect();
-                    let found = self.search(tables, Vec::new(), loaded, &mut test);
+                    let tables: Vec<_> = part.iter().map(|l| absolute(&l.addresses)).collect();
+                    let found = self.search(&tables, &[], loaded, &mut test);
                     result = found
                         .map_err(|e| self.failed(e))?
                         .map(|m| (m, Found::Memory));
@@ -210,44 +214,63 @@ impl Search<'_> {
         }
     }
 
-    /// Searches `tables` for function tables, then `first`, and then all that is writable, for the
-    /// module data that point at one of them.
+    /// Searches `tables` for a function table that module data point at; those are searched for in
+    /// `first`, and then in all that is writable.
     fn search(
         &self,
-        tables: Vec<Range<u64>>,
-        first: Vec<Range<u64>>,
+        tables: &[Range<u64>],
+        first: &[Range<u64>],
         loaded: &Loaded<'_>,
         test: &mut impl FnMut(u64) -> Option<ModuleData>,
     ) -> Result<Option<ModuleData>, MemoryError> {
-        let mut starts = Vec::new();
-        for range in tables {
-            self.process.pieces(&range, 0, |bytes, at| {
-                module::tables(bytes, at, &mut starts);
-                // The linker's table comes first where the section has its name.
-                starts.is_empty()
-            })?;
-        }
-        if starts.is_empty() {
-            return Ok(None);
-        }
         let loads = loaded.image.headers.loads.iter().filter(|l| l.writable);
         let writable = loads.map(|l| {
             let start = loaded.bias.wrapping_add(l.addresses.start);
             start..start.saturating_add(l.file_size)
         });
-        for range in first.into_iter().chain(writable) {
-            let mut found = None;
-            self.process.pieces(&range, 0, |bytes, at| {
-                let mut places = Vec::new();
-                module::pointers(bytes, at, &starts, &mut places);
-                found = places.into_iter().find_map(&mut *test);
-                found.is_none()
+        let places: Vec<Range<u64>> = first.iter().cloned().chain(writable).collect();
+        let mut tables_left = MOST_CANDIDATES;
+        let mut module_data_left = MOST_CANDIDATES;
+        let mut found = Ok(None);
+        for range in tables {
+            self.process.pieces(range, 0, |bytes, at| {
+                let mut starts = module::tables(bytes, at);
+                starts.truncate(tables_left);
+                tables_left -= starts.len();
+                if !starts.is_empty() {
+                    found = self.pointing_at(&starts, &places, &mut module_data_left, test);
+                }
+                matches!(found, Ok(None)) && tables_left > 0
             })?;
-            if found.is_some() {
-                return Ok(found);
+            if !matches!(found, Ok(None)) {
+                break;
             }
         }
-        Ok(None)
+        found
+    }
+
+    /// The module data in `places` that point at one of `starts`.
+    fn pointing_at(
+        &self,
+        starts: &[u64],
+        places: &[Range<u64>],
+        left: &mut usize,
+        test: &mut impl FnMut(u64) -> Option<ModuleData>,
+    ) -> Result<Option<ModuleData>, MemoryError> {
+        let mut found = None;
+        for range in places {
+            self.process.pieces(range, 0, |bytes, at| {
+                let mut candidates = module::pointers(bytes, at, starts);
+                candidates.truncate(*left);
+                *left -= candidates.len();
+                found = candidates.into_iter().find_map(&mut *test);
+                found.is_none() && *left > 0
+            })?;
+            if found.is_some() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Reads the list of packages and puts their meta-data together.
