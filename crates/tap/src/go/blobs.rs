@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 
+use covtap_profile::go::blobs::{ALIGNMENT, claimed_length};
 use covtap_profile::go::meta::{BLOB_HEADER, Package};
 
 use super::list::{Entry, states};
 use crate::image::{Bytes, Image};
-use crate::memory::{self, MemoryError, half_at};
+use crate::memory::{self, MemoryError};
 use crate::target::{PIECE, Process};
 
 /// Bytes of a piece that are read again with the next: a header that begins in them is not all there.
 const OVERLAP: usize = BLOB_HEADER.next_multiple_of(8);
+
+/// Bytes that may be read in vain, because something looks like a blob's header; a program that has
+/// more such wants to keep us busy.
+const WASTE: u64 = 16 << 20;
 
 /// The read-only bytes of an image in a process: from the file where it can be, so that no pages of
 /// the process are touched.
@@ -65,14 +70,19 @@ impl Source<'_> {
 
     /// How many packages have meta-data in the read-only part of the image.
     pub(crate) fn count(&self) -> Result<usize, MemoryError> {
-        let mut places = BTreeSet::new();
-        for load in self.image.headers.loads.iter().filter(|l| !l.writable) {
+        let loads = || self.image.headers.loads.iter().filter(|l| !l.writable);
+        let size: u64 = loads().map(|l| l.file_size).fold(0, u64::saturating_add);
+        let mut found = Blobs {
+            places: BTreeSet::new(),
+            bytes_left: size.saturating_add(WASTE),
+        };
+        for load in loads() {
             let start = load.addresses.start;
             let end = start.saturating_add(load.file_size);
             let Some(file) = self.file else {
                 let range = self.bias.wrapping_add(start)..self.bias.wrapping_add(end);
                 self.process.pieces(&range, OVERLAP as u64, |bytes, at| {
-                    self.find_in(bytes, at.wrapping_sub(self.bias), end, &mut places);
+                    self.find_in(bytes, at.wrapping_sub(self.bias), end, &mut found);
                     true
                 })?;
                 continue;
@@ -83,7 +93,7 @@ impl Source<'_> {
                 let bytes = file.bytes(load.offset + at, length as usize);
                 // The end of a file that is shorter than it says.
                 let Some(bytes) = bytes else { break };
-                self.find_in(&bytes, start + at, end, &mut places);
+                self.find_in(&bytes, start + at, end, &mut found);
                 at += if at + length == load.file_size {
                     length
                 } else {
@@ -91,37 +101,32 @@ impl Source<'_> {
                 };
             }
         }
-        Ok(places.len())
+        Ok(found.places.len())
     }
 
     /// Adds the places of the blobs that begin in `bytes`, which lie at `start` in a segment that ends
     /// at `end`.
-    fn find_in(&self, bytes: &[u8], start: u64, end: u64, found: &mut BTreeSet<u64>) {
-        for i in (0..(bytes.len() + 1).saturating_sub(BLOB_HEADER)).step_by(4) {
+    fn find_in(&self, bytes: &[u8], start: u64, end: u64, found: &mut Blobs) {
+        for i in (0..(bytes.len() + 1).saturating_sub(BLOB_HEADER)).step_by(ALIGNMENT) {
             let at = start.wrapping_add(i as u64);
-            let blob = claims_to_be_blob(&bytes[i..], end.saturating_sub(at))
-                .and_then(|length| self.read(at, length).ok());
-            if blob.is_some_and(|blob| Package::parse(&blob).is_ok()) {
-                found.insert(at);
+            let Some(length) = claimed_length(&bytes[i..], end.saturating_sub(at)) else {
+                continue;
+            };
+            let Some(left) = found.bytes_left.checked_sub(length as u64) else {
+                return;
+            };
+            found.bytes_left = left;
+            let blob = self.read(at, length);
+            if blob.is_ok_and(|blob| Package::parse(&blob).is_ok()) {
+                found.places.insert(at);
             }
         }
     }
 }
 
-/// The length of the blob that may begin here, by its header.
-fn claims_to_be_blob(bytes: &[u8], left: u64) -> Option<usize> {
-    let word = |at| half_at(bytes, at);
-    let strings = word(36)?;
-    let functions = u64::from(word(40)?);
-    let length = u64::from(word(0)?);
-    // Each function takes an offset and at least 4 bytes.
-    let least = BLOB_HEADER as u64 + 8 * functions + u64::from(strings);
-    let plausible = strings > 0
-        && functions > 0
-        && (least..=left).contains(&length)
-        && [4, 8, 12]
-            .into_iter()
-            .all(|at| word(at).is_some_and(|i| i < strings))
-        && word(32)? == 0;
-    plausible.then_some(length as usize)
+/// Blobs that were found.
+struct Blobs {
+    places: BTreeSet<u64>,
+    /// How much more may be read to see whether it is one.
+    bytes_left: u64,
 }
