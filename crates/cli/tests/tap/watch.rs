@@ -217,7 +217,7 @@ fn a_view_shows_processes_marks_and_help_and_gives_the_terminal_back() {
     let args = ["watch", &pid, "--every", "20ms"];
     let mut view = OnTerminal::start(scratch.path(), &args);
     view.until("covtap watch");
-    view.until("example.org/drill/work/branch");
+    view.until("k/branch ");
     assert!(view.is_raw());
     view.press("m");
     view.until("new since the mark");
