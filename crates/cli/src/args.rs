@@ -213,6 +213,10 @@ pub(crate) struct Start {
     /// or Ctrl-C
     #[arg(long)]
     pub(crate) foreground: bool,
+    /// Leave out what ran before the session began, in processes that were there already
+    #[arg(long, env = "COVTAP_SINCE_RUN", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) since_run: Option<bool>,
     #[command(flatten)]
     pub(crate) collecting: Collecting,
     #[command(flatten)]

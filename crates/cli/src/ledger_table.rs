@@ -72,6 +72,7 @@ fn lines(ledger: &Ledger) -> Vec<Line<'_>> {
         let same = lines.iter_mut().find(|line| {
             line.target.workload == target.workload
                 && line.target.outcome == target.outcome
+                && note(line.target) == note(target)
                 && instrumented(line.target) == instrumented(target)
         });
         match same {
@@ -105,9 +106,14 @@ fn instrumented(target: &Target) -> &'static str {
     }
 }
 
+/// What is to be said of the state that is merged.
+fn note(target: &Target) -> Option<&str> {
+    target.state.as_ref()?.note.as_deref()
+}
+
 fn result(target: &Target) -> (&'static str, Style, Option<&str>) {
     match &target.outcome {
-        Outcome::Merged => ("merged", GOOD, None),
+        Outcome::Merged => ("merged", GOOD, note(target)),
         Outcome::Listed { because } => ("not merged", FAINT, Some(because)),
         Outcome::Missing { because } => ("missing", BAD, Some(because)),
         Outcome::Partial { because } => ("partial", CARE, Some(because)),

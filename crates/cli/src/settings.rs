@@ -127,6 +127,7 @@ pub(crate) fn of_session(
                 .or(config.include_test_binaries)
                 .unwrap_or(false),
         },
+        since_run: false,
         grace: GRACE,
         leave_running: false,
         allow_incomplete: collecting

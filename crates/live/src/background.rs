@@ -398,10 +398,7 @@ mod tests {
             Err(ControlError::Running { .. })
         ));
         let listener = listen(&control).unwrap();
-        let asker = std::thread::spawn({
-            let control = control.clone();
-            move || control.mark("one")
-        });
+        let asker = std::thread::spawn(move || control.mark("one"));
         listener.set_nonblocking(false).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
         let Request::Mark(name) = request(&stream).unwrap() else {

@@ -191,6 +191,37 @@ pub fn place_state(
     )])
 }
 
+/// Takes from the state of a life what it had when the run began, if it was there then: a file of the
+/// same name in `baseline`.
+///
+/// # Errors
+/// When a folder cannot be read or written.
+pub fn since_the_run(raw: &Path, baseline: &Path, state: &State) -> io::Result<()> {
+    let name = state.file.file_name().unwrap_or(state.file.as_os_str());
+    let path = |folder: &Path| folder.join(&state.build).join(name);
+    let (now, before) = (path(raw), path(baseline));
+    if !before.exists() {
+        return Ok(());
+    }
+    let found = scan(&[raw.join(&state.build)]).map_err(|e| e.source)?;
+    // What cannot be read is said when the document is made of the same files.
+    let build = found.pods.first().and_then(|pod| load::open(pod).0);
+    let mut files = found.pods.iter().flat_map(|pod| &pod.counters);
+    let (Some(build), Some(file)) = (build, files.find(|f| f.path == now)) else {
+        return Ok(());
+    };
+    let counters = |path: &Path| {
+        let file = CounterFileName {
+            path: path.to_path_buf(),
+            ..file.clone()
+        };
+        build.counters(&[file]).0
+    };
+    let mut left = counters(&now);
+    left.subtract(&counters(&before));
+    write_atomically(&now, &write(&build, &left, &now)).map_err(io::Error::other)
+}
+
 /// What the files of one life say together: the last one counts, unless the process cleared its
 /// counters in between.
 fn own_state(build: &Build, files: &[CounterFileName]) -> Counters {

@@ -156,7 +156,8 @@ fn of_life(
     };
     let missed = life.start_ticks == 0;
     let of_interest = expected.is_some() || instrumented || of_repository || missed;
-    if !of_interest && !(observed.tree && life.running()) {
+    let left_behind = observed.tree && life.running();
+    if !of_interest && !left_behind {
         return None;
     }
     let listed = |because: String| (Outcome::Listed { because }, None, Vec::new(), None);
@@ -202,7 +203,7 @@ fn outcome(
     instrumented: bool,
     wrote: bool,
 ) -> (Outcome, Option<ledger::State>) {
-    let of_files = wrote.then(|| ledger::State {
+    let of_files = wrote.then_some(ledger::State {
         route: Route::Files,
         found: None,
         attached: None,

@@ -64,6 +64,8 @@ pub struct Options {
     pub means: Means,
     /// The time between two snapshots of a process.
     pub every: Duration,
+    /// Whether what ran before the run is taken away.
+    pub since_run: bool,
     /// Starts this program as the guardian of the exec hold.
     pub holder: fn() -> Option<Command>,
 }
@@ -267,7 +269,7 @@ pub(crate) fn conclude(
                 .sum::<usize>(),
     });
     let (mut rows, mut ledger) = account(seen, &found, options, began);
-    let problems = keep_last_states(&folder, &found, &mut rows)?;
+    let problems = keep_last_states(&folder, &found, &mut rows, options.since_run)?;
     ledger.problems.extend(problems);
     ledger.targets = rows.into_iter().map(|row| row.target).collect();
     let coverage = make_document(&folder, options, &mut ledger);
@@ -507,6 +509,7 @@ fn keep_last_states(
     folder: &Folder,
     found: &Found,
     rows: &mut [Row],
+    since_run: bool,
 ) -> Result<Vec<Problem>, SessionError> {
     let pods: BTreeMap<&str, _> = found
         .scan
@@ -530,6 +533,10 @@ fn keep_last_states(
             (None, None) => continue,
         };
         problems.extend(noted.map_err(system("store the collected files"))?);
+        if let (true, Some(state)) = (since_run, &row.tap) {
+            collect::since_the_run(&raw, &folder.baseline(), state)
+                .map_err(system("take away what was counted before the run"))?;
+        }
     }
     Ok(problems)
 }

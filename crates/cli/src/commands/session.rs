@@ -61,7 +61,8 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<ExitCode, Failure> {
 }
 
 fn serve(place: &Place, args: Start) -> Result<ExitCode, Failure> {
-    let (options, copies) = settings::of_session(place, args.collecting, args.reporting)?;
+    let (mut options, copies) = settings::of_session(place, args.collecting, args.reporting)?;
+    options.since_run = args.since_run.unwrap_or(false);
     Control::of(&place.store).prepare().map_err(failure)?;
     let ready = |folder: &covtap_live::store::Folder| {
         let line = format!("{READY}{}\n", place.show(folder.path()));

@@ -150,6 +150,21 @@ impl Counters {
         }
     }
 
+    /// Takes away what was counted before: a function in which nothing is left is forgotten.
+    pub fn subtract(&mut self, earlier: &Self) {
+        for (value, before) in self.values.iter_mut().zip(&earlier.values) {
+            *value = value.saturating_sub(*before);
+        }
+        for (index, seen) in self.seen.iter_mut().enumerate() {
+            if self.values[self.layout.range(index)]
+                .iter()
+                .all(|v| *v == 0)
+            {
+                *seen = 0;
+            }
+        }
+    }
+
     /// Merges the counters of other processes of the same build.
     pub fn merge(&mut self, other: &Self, mode: CounterMode) {
         self.overflow |= other.overflow | counter::merge(&mut self.values, &other.values, mode).0;
