@@ -13,7 +13,7 @@ help: ## List the targets
 .PHONY: demo
 demo: ## Build covtap, run the DataStorage end-to-end tests under it, show ledger and report
 	$(CARGO) build --release --locked --package covtap
-	"$${CARGO_TARGET_DIR:-target}/release/covtap" run -- $(MAKE) -C examples/datastorage test-e2e-datastorage-coverage
+	GOFLAGS=-cover "$${CARGO_TARGET_DIR:-target}/release/covtap" run -- $(MAKE) -C examples/datastorage test-e2e-datastorage
 	@echo
 	@echo "What was collected, and the reports:"
 	@find .covtap/latest/ -maxdepth 2 -not -name 'cov*s.*' | sort

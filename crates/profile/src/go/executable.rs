@@ -226,7 +226,13 @@ impl Layout {
                 _ => {}
             }
         }
-        let segments: Vec<Range> = elf.segments().map(|s| clip(s.file_range())).collect();
+        let mut segments: Vec<Range> = elf.segments().map(|s| clip(s.file_range())).collect();
+        let has_sections = elf.section_by_name(".text").is_some();
+        if has_sections && build_info.is_none() && functions.is_empty() {
+            // Go's linker names its sections, and stripping leaves them: this is another's program, and
+            // it may be large.
+            segments.clear();
+        }
         if functions.is_empty() {
             // A PIE linked by the C linker up to Go 1.25 keeps the table inside .data.rel.ro; a file
             // without section headers keeps it anywhere.

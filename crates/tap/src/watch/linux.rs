@@ -33,6 +33,9 @@ const SHARE: u32 = 10;
 /// The time between two looks where new processes are told of: a look finds what was not.
 const SELDOM: Duration = Duration::from_secs(1);
 
+/// So many lives are always kept.
+const KEPT: usize = 4096;
+
 /// Finds processes, tells when they end, and has the counters of the instrumented ones read.
 pub struct Watcher {
     self_pid: u32,
@@ -62,6 +65,8 @@ pub struct Watcher {
     ending: BTreeMap<u32, Status>,
     states: Option<States>,
     reaped: Vec<(u32, Status)>,
+    /// With so many lives, some are forgotten.
+    next_forget: usize,
     /// What is worth saying about how processes were watched.
     notes: Vec<String>,
 }
@@ -138,6 +143,7 @@ impl Watcher {
             ending: BTreeMap::new(),
             states,
             reaped: Vec::new(),
+            next_forget: KEPT,
             notes,
         })
     }
@@ -507,6 +513,10 @@ impl Watcher {
                 self.see(pid, stat, now, last);
             }
         }
+        if self.lives.len() >= self.next_forget {
+            self.forget_ended();
+            self.next_forget = 2 * self.lives.len() + KEPT;
+        }
         // Who is still there now is there for longer.
         self.ending.clear();
         let present: Vec<u32> = self.current.keys().copied().collect();
@@ -515,6 +525,31 @@ impl Watcher {
         }
         self.costs.rotate_left(1);
         self.costs[3] = began.elapsed();
+    }
+
+    /// Forgets the lives that nobody will ask for: programs of others than Go, which have ended.
+    fn forget_ended(&mut self) {
+        let Self {
+            lives,
+            current,
+            inspector,
+            ..
+        } = self;
+        lives.retain(|watched| {
+            watched.life.running()
+                || match inspector.get(watched.file) {
+                    Some(Inspection::Elf(found)) => found.go.is_some(),
+                    Some(Inspection::Failed(_)) => false,
+                    // What was missed has no file that could be looked at, and is told in the end.
+                    Some(Inspection::Pending) | None => true,
+                }
+        });
+        current.clear();
+        for (index, watched) in lives.iter().enumerate() {
+            if watched.life.running() {
+                current.insert(watched.life.pid, index);
+            }
+        }
     }
 
     /// All processes of the scope.

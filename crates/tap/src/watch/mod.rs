@@ -25,6 +25,7 @@ mod nothing;
 mod options;
 #[cfg(target_os = "linux")]
 pub mod states;
+#[cfg(target_os = "linux")]
 mod wake;
 
 #[cfg(target_os = "linux")]

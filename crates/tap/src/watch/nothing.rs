@@ -1,7 +1,8 @@
 //! Where there is no `/proc`, nothing is watched.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,13 +12,13 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::{pipe, unregister};
 
 use super::Options;
-use super::wake::Wake;
 use crate::life::{Life, Status};
 
 /// Sees nothing but the ends of its own children.
 #[derive(Debug)]
 pub struct Watcher {
-    wake: Wake,
+    /// Readable when a child may have ended.
+    ended: UnixStream,
     child: signal_hook::SigId,
 }
 
@@ -27,9 +28,10 @@ impl Watcher {
     /// # Errors
     /// When the end of a child cannot be made an event.
     pub fn start(_: Options) -> io::Result<Self> {
-        let wake = Wake::new()?;
-        let child = pipe::register(SIGCHLD, wake.waker()?.into_stream())?;
-        Ok(Self { wake, child })
+        let (ended, write) = UnixStream::pair()?;
+        ended.set_nonblocking(true)?;
+        let child = pipe::register(SIGCHLD, write)?;
+        Ok(Self { ended, child })
     }
 
     /// How processes are found, for the ledger.
@@ -61,7 +63,7 @@ impl Watcher {
     /// Become readable when a child may have ended.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.wake.as_fd()]
+        vec![self.ended.as_fd()]
     }
 
     /// How long to wait before the next [`Watcher::look`], at most.
@@ -72,7 +74,9 @@ impl Watcher {
 
     /// Reaps the children that have ended, and returns them.
     pub fn look(&mut self) -> Vec<(u32, Status)> {
-        self.wake.clear();
+        let mut buffer = [0; 256];
+        // An error here is "nothing there": the stream does not block.
+        while matches!((&self.ended).read(&mut buffer), Ok(n) if n == buffer.len()) {}
         let mut reaped = Vec::new();
         // It ends with ECHILD or with nobody to reap.
         while let Ok(Some((pid, raw))) = wait(WaitOptions::NOHANG) {

@@ -44,12 +44,6 @@ impl AsFd for Wake {
 }
 
 impl Waker {
-    /// The stream behind it, for who writes to it itself.
-    #[cfg(not(target_os = "linux"))]
-    pub(crate) fn into_stream(self) -> UnixStream {
-        self.0
-    }
-
     pub(crate) fn wake(&self) {
         // A full stream wakes as well; a closed one has nobody to wake.
         let _ = (&self.0).write(&[1]);
