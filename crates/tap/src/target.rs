@@ -1,9 +1,11 @@
 //! One running process: its identity, and what it has mapped.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -155,6 +157,14 @@ impl Process {
             main,
             files: Box::new(LiveFiles { pid: target.pid }),
         })
+    }
+
+    /// What it executes, when no file that is mapped tells.
+    pub(crate) fn name(&self) -> PathBuf {
+        match &self.command {
+            Command::Running => proc::executable_path(self.target.pid),
+            Command::Known(name) => PathBuf::from(OsStr::from_bytes(name)),
+        }
     }
 
     /// The files that may be programs or libraries: the program first.

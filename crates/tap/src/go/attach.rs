@@ -11,7 +11,7 @@ use super::files::{Arguments, FileNames, command_line, counter_file};
 use super::layout::{Found, Layout};
 use super::list;
 use super::module::ModuleData;
-use super::search::{HASH_WITHIN, Search};
+use super::search::Search;
 use super::snapshot::{Reader, Snapshot, SnapshotError};
 use crate::image::{Image, Images};
 use crate::maps::{FileId, Region};
@@ -20,15 +20,12 @@ use crate::memory::{self, Memory, MemoryError};
 use crate::proc;
 use crate::target::{Command, Module, NoFiles, Process, Target};
 
-/// Bytes at the start of a module that its headers and notes are in.
-const HEADERS: u64 = 4096;
-
 /// A process whose counters can be read.
 pub struct Attached {
     process: Process,
     build: Arc<Build>,
     /// Keeps the image known while a process uses it.
-    _image: Arc<Image>,
+    image: Arc<Image>,
     module: Module,
     module_data: ModuleData,
     layout: Layout,
@@ -131,17 +128,17 @@ impl Attached {
         {
             recording.add(code, code.start, Vec::new());
         }
-        let base = self.module.base;
-        let list = memory::words::<2>(memory, self.layout.list)?;
-        let small = data.noptrbss.start.saturating_add(HASH_WITHIN);
-        let mut ranges = vec![
-            base..self.module.end.min(base.saturating_add(HEADERS)),
+        let [entries, count] = memory::words::<2>(memory, self.layout.list)?;
+        let mut ranges = self.image.headers.addresses(self.module.base);
+        ranges.extend([
             data.table..data.table.saturating_add(8),
             data.words(),
-            data.bss.clone(),
-            data.noptrbss.start..small.min(data.counters.start),
-            list[0]..list[0].saturating_add(list[1].saturating_mul(list::ELEMENT as u64)),
-        ];
+            self.layout.list..self.layout.list.saturating_add(24),
+            entries..entries.saturating_add(count.saturating_mul(list::ELEMENT as u64)),
+        ]);
+        // What is searched for is found at multiples of 8.
+        let hash = self.layout.final_hash.map(|at| at & !7);
+        ranges.extend(hash.map(|at| at..at.saturating_add(24)));
         ranges.extend(self.build.entries.iter().map(|e| {
             let start = self.layout.bias.wrapping_add(e.blob);
             start..start.saturating_add(e.length.into())
@@ -158,7 +155,7 @@ impl Attached {
         Ok((recording, snapshot))
     }
 
-    fn attach_process(process: Process, images: &Images) -> Result<Self, AttachError> {
+    pub(super) fn attach_process(process: Process, images: &Images) -> Result<Self, AttachError> {
         let pid = process.target.pid;
         let found = Search {
             process: &process,
@@ -174,7 +171,7 @@ impl Attached {
             names: FileNames::new(&found.build.meta, process.target.pid, process.started),
             reader: Reader::new(found.module_data.counter_words()),
             build: found.build,
-            _image: found.image,
+            image: found.image,
             module: found.module,
             module_data: found.module_data,
             layout: found.layout,

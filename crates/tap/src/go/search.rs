@@ -16,14 +16,13 @@ use super::error::{AttachError, Evidence};
 use super::layout::{Complete, Found, Layout};
 use super::list::{self, Entry, List};
 use super::module::{self, ModuleData, Wrong};
-use crate::image::{Clues, ElfError, Image, Images};
-use crate::memory::{self, Memory, MemoryError};
-use crate::proc;
+use crate::image::{Clues, ElfError, Image, Images, Learned, Symbols};
+use crate::memory::{Memory, MemoryError};
 use crate::target::{Module, Process};
 
 /// The runtime's hash lies among the small variables, which come first: how far to search, in bytes.
 /// (Measured: within 0x890 bytes.)
-pub(super) const HASH_WITHIN: u64 = 1 << 16;
+const HASH_WITHIN: u64 = 1 << 16;
 
 /// How many places that look like function tables, or like module data, are looked at. A program has
 /// one of each; one that is full of them wants to keep us busy.
@@ -94,7 +93,7 @@ impl Search<'_> {
         let path = modules.into_iter().find(|m| m.main).map(|m| m.path);
         Err(first_error.unwrap_or_else(|| AttachError::NotInstrumented {
             pid: self.pid(),
-            path: path.unwrap_or_else(|| proc::executable_path(self.pid())),
+            path: path.unwrap_or_else(|| self.process.name()),
             evidence,
         }))
     }
@@ -201,11 +200,7 @@ impl Search<'_> {
                 ),
             }),
             // A program that may be loaded anywhere has no pointers before the dynamic linker ran.
-            Some(_) if image.headers.movable => Err(AttachError::NotReady {
-                pid: self.pid(),
-                entries: 0,
-                expected: None,
-            }),
+            Some(_) if image.headers.movable => Err(self.not_ready(0, None)),
             Some((Wrong::Implausible(what), at)) => {
                 Err(self.damaged(format!("its Go module data do not hold {what}"), at))
             }
@@ -280,101 +275,48 @@ impl Search<'_> {
         module_data: ModuleData,
         found: Found,
     ) -> Result<Findings, AttachError> {
-        let failed = |e| self.failed(e);
         let counters = module_data.counter_words();
-        if !self
-            .process
-            .is_readable(counters.start, counters.end - counters.start)
-        {
+        let length = counters.end - counters.start;
+        if !self.process.is_readable(counters.start, length) {
             return Err(self.damaged("the counters are not mapped", counters.start));
         }
-        let not_ready = |entries, expected| AttachError::NotReady {
-            pid: self.pid(),
-            entries,
-            expected,
-        };
         let Loaded { image, bias, .. } = &loaded;
         let bias = *bias;
-        let learned = image.learned().clone();
-        let symbols = match &image.clues {
-            Clues::Sections { symbols, .. } => *symbols,
-            _ => None,
+        let known = Known {
+            learned: image.learned().clone(),
+            symbols: match &image.clues {
+                Clues::Sections { symbols, .. } => *symbols,
+                _ => None,
+            },
         };
-        let at = match learned.list.or(symbols.and_then(|s| s.list)) {
-            Some(at) => bias.wrapping_add(at),
-            None => list::find(self.process, &module_data.bss, &loaded.span)
-                .map_err(failed)?
-                .ok_or_else(|| not_ready(0, learned.packages))?,
-        };
-        let mut entries = match list::read(self.process, at, &loaded.span).map_err(failed)? {
-            List::Entries(entries) if entries.is_empty() => {
-                return Err(not_ready(0, learned.packages));
-            }
-            List::Entries(entries) => entries,
-            List::Growing { length } => {
-                return Err(not_ready(length.saturating_sub(1), learned.packages));
-            }
-            List::Damaged => return Err(self.damaged("the list of packages is something else", at)),
-        };
+        let (list, mut entries) = self.entries(&loaded, &module_data, &known)?;
         for entry in &mut entries {
             entry.blob = entry.blob.wrapping_sub(bias);
         }
-        if let Some(expected) = learned.packages.filter(|n| entries.len() < *n) {
-            return Err(not_ready(entries.len(), Some(expected)));
+        let stated = self.stated_hash(&known, bias)?;
+        // Without a hash the number tells that some are missing, before their meta-data are read.
+        let expected = known.learned.packages.filter(|n| entries.len() < *n);
+        if let (None, Some(_)) = (stated, expected) {
+            return Err(self.not_ready(entries.len(), expected));
         }
-        let count = entries.len();
         let source = Source {
             process: self.process,
             image,
             file: loaded.file.as_ref(),
             bias,
         };
-        let known = learned.builds.iter().find(|b| b.entries == entries);
-        let build = match known {
+        let mut builds = known.learned.builds.iter();
+        let build = match builds.find(|b| b.entries == entries) {
             Some(build) => build.clone(),
             None => self.build(&source, entries)?,
         };
-        let hash_at = learned.final_hash.or(symbols.and_then(|s| s.final_hash));
-        let final_hash = self.final_hash(
-            hash_at.map(|at| bias.wrapping_add(at)),
-            &module_data,
-            &build.meta.hash,
-        )?;
-        let complete = match final_hash {
-            FinalHash::Equal(_) => Complete::FinalHash,
-            _ => {
-                let expected = match learned.packages {
-                    Some(n) => n,
-                    None => source.count().map_err(failed)?,
-                };
-                image.learned().packages = Some(expected);
-                if count < expected {
-                    return Err(not_ready(count, Some(expected)));
-                }
-                if let FinalHash::Differs(at) = final_hash {
-                    return Err(self.damaged(
-                        "the runtime's hash of the meta-data is not that of the list of packages",
-                        at,
-                    ));
-                }
-                Complete::Count
-            }
-        };
-        let final_hash = match final_hash {
-            FinalHash::Equal(at) => Some(at),
-            _ => None,
-        };
-        {
-            let mut learned = image.learned();
-            learned.list = Some(at.wrapping_sub(bias));
-            learned.final_hash = final_hash
-                .map(|at| at.wrapping_sub(bias))
-                .or(learned.final_hash);
-            learned.packages.get_or_insert(count);
-            if learned.builds.iter().all(|b| b.entries != build.entries) {
-                learned.builds.push(build.clone());
-            }
-        }
+        let (complete, final_hash) =
+            self.completeness(&source, &module_data, &known, stated, &build)?;
+        image.learned().remember(
+            list.wrapping_sub(bias),
+            final_hash.map(|at| at.wrapping_sub(bias)),
+            &build,
+        );
         Ok(Findings {
             layout: Layout {
                 module: loaded.module.path.clone(),
@@ -383,7 +325,7 @@ impl Search<'_> {
                 bias,
                 found,
                 module_data: module_data.at,
-                list: at,
+                list,
                 final_hash,
                 complete,
                 counters: counters.into(),
@@ -400,6 +342,116 @@ impl Search<'_> {
         })
     }
 
+    fn not_ready(&self, entries: usize, expected: Option<usize>) -> AttachError {
+        AttachError::NotReady {
+            pid: self.pid(),
+            entries,
+            expected,
+        }
+    }
+
+    /// The list of packages, as far as it is: where its header is, and its entries, at least one.
+    fn entries(
+        &self,
+        loaded: &Loaded<'_>,
+        module_data: &ModuleData,
+        known: &Known,
+    ) -> Result<(u64, Vec<Entry>), AttachError> {
+        let failed = |e| self.failed(e);
+        let expected = known.learned.packages;
+        let read = |at| match list::read(self.process, at, &loaded.span).map_err(failed)? {
+            List::Entries(entries) if !entries.is_empty() => Ok((at, entries)),
+            List::Entries(_) => Err(self.not_ready(0, expected)),
+            List::Growing { length } => Err(self.not_ready(length.saturating_sub(1), expected)),
+            List::Damaged => Err(self.damaged("the list of packages is something else", at)),
+        };
+        let absolute = |at: u64| loaded.bias.wrapping_add(at);
+        if let Some(at) = known.symbols.and_then(|s| s.list) {
+            return read(absolute(at));
+        }
+        // Where another process had it; if it is not there, something else looked like it.
+        if let Some(Ok(found)) = known.learned.list.map(absolute).map(read) {
+            return Ok(found);
+        }
+        let at = list::find(self.process, &module_data.bss, &loaded.span).map_err(failed)?;
+        read(at.ok_or_else(|| self.not_ready(0, expected))?)
+    }
+
+    /// The runtime's own hash of the meta-data, and where it is, if that is known already. It is zero
+    /// until main is initialised.
+    fn stated_hash(
+        &self,
+        known: &Known,
+        bias: u64,
+    ) -> Result<Option<(u64, [u8; 16])>, AttachError> {
+        let symbol = known.symbols.and_then(|s| s.final_hash);
+        let Some(at) = symbol.or(known.learned.final_hash) else {
+            return Ok(None);
+        };
+        let at = bias.wrapping_add(at);
+        let mut hash = [0; 16];
+        let read = self.memory().read(at, &mut hash);
+        read.map_err(|e| self.failed(e))?;
+        Ok((hash != [0; 16]).then_some((at, hash)))
+    }
+
+    /// What shows that all packages are in the list, and where the runtime's own hash is.
+    fn completeness(
+        &self,
+        source: &Source<'_>,
+        module_data: &ModuleData,
+        known: &Known,
+        stated: Option<(u64, [u8; 16])>,
+        build: &Build,
+    ) -> Result<(Complete, Option<u64>), AttachError> {
+        let failed = |e| self.failed(e);
+        let hash = &build.meta.hash;
+        let symbol = known.symbols.and_then(|s| s.final_hash);
+        let at = match stated {
+            Some((at, stated)) if stated == *hash => Some(at),
+            // The symbol says where it is, and that it is not there.
+            _ if symbol.is_some() => None,
+            _ => self.find_hash(module_data, hash).map_err(failed)?,
+        };
+        if at.is_some() {
+            return Ok((Complete::FinalHash, at));
+        }
+        let expected = match known.learned.packages {
+            Some(expected) => expected,
+            None => source.count().map_err(failed)?,
+        };
+        source.image.learned().packages = Some(expected);
+        if build.entries.len() < expected {
+            return Err(self.not_ready(build.entries.len(), Some(expected)));
+        }
+        match (symbol, stated) {
+            (Some(_), Some((at, _))) => Err(self.damaged(
+                "the runtime's hash of the meta-data is not that of the list of packages",
+                at,
+            )),
+            _ => Ok((Complete::Count, None)),
+        }
+    }
+
+    /// Searches the small variables for a hash.
+    fn find_hash(
+        &self,
+        module_data: &ModuleData,
+        hash: &[u8; 16],
+    ) -> Result<Option<u64>, MemoryError> {
+        let start = module_data.noptrbss.start;
+        let end = start.saturating_add(HASH_WITHIN);
+        let mut found = None;
+        let small = start..end.min(module_data.counters.start);
+        self.process
+            .pieces(&small, hash.len() as u64, |bytes, at| {
+                let place = bytes.windows(hash.len()).position(|w| w == hash);
+                found = place.map(|i| at + i as u64);
+                found.is_none()
+            })?;
+        Ok(found)
+    }
+
     fn build(&self, source: &Source<'_>, entries: Vec<Entry>) -> Result<Arc<Build>, AttachError> {
         let at = |i: usize| source.bias.wrapping_add(entries[i].blob);
         let blobs = source.blobs(&entries).map_err(|error| match error {
@@ -414,45 +466,12 @@ impl Search<'_> {
         let build = build.map_err(|e| self.damaged(format!("its meta-data: {e}"), first))?;
         Ok(Arc::new(build))
     }
-
-    /// Compares the runtime's own hash with `hash`: at `at`, or found among the small variables.
-    fn final_hash(
-        &self,
-        at: Option<u64>,
-        module_data: &ModuleData,
-        hash: &[u8; 16],
-    ) -> Result<FinalHash, AttachError> {
-        let read =
-            |at, length| memory::bytes(self.memory(), at, length).map_err(|e| self.failed(e));
-        if let Some(at) = at {
-            let now = read(at, hash.len())?;
-            return Ok(if now == hash {
-                FinalHash::Equal(at)
-            } else if now == [0; 16] {
-                FinalHash::NotThere
-            } else {
-                FinalHash::Differs(at)
-            });
-        }
-        let start = module_data.noptrbss.start;
-        let end = module_data
-            .counters
-            .start
-            .min(start.saturating_add(HASH_WITHIN));
-        let small = read(start, (end - start) as usize)?;
-        let found = small.windows(hash.len()).position(|w| w == hash);
-        Ok(found.map_or(FinalHash::NotThere, |i| FinalHash::Equal(start + i as u64)))
-    }
 }
 
-/// The runtime's own hash of the meta-data.
-enum FinalHash {
-    /// It is here, and the same.
-    Equal(u64),
-    /// It is not computed yet, or never.
-    NotThere,
-    /// It is here, and another.
-    Differs(u64),
+/// What is known of an image before this look.
+struct Known {
+    learned: Learned,
+    symbols: Option<Symbols>,
 }
 
 /// A build id: text as Go writes it, or hexadecimal digits.

@@ -11,7 +11,9 @@
 //! 0xc000000000  the package list                                       read, write, no file
 //! ```
 
+use std::fs::File;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use covtap_model::counter::CounterMode;
 use covtap_profile::go::meta::{Function, Granularity, MetaUnit, Package, process_hash};
@@ -19,10 +21,10 @@ use covtap_profile::go::meta_writer::PackageBuilder;
 
 use super::{AttachError, Attached};
 use crate::clock::Moment;
-use crate::image::Images;
+use crate::image::{FileKey, Images};
 use crate::maps::{FileId, Region};
 use crate::memory::recorded::Recording;
-use crate::target::Target;
+use crate::target::{Files, Module, Target};
 
 pub(super) const BASE: u64 = 0x40_0000;
 pub(super) const TABLE: u64 = 0x40_0800;
@@ -214,6 +216,79 @@ impl Synthetic {
 
     pub(super) fn attach(&self) -> Result<Attached, AttachError> {
         Attached::replay(self.recording(), &Images::new())
+    }
+
+    /// The program's file, with these sections (name, address) and, unless there are none, these
+    /// symbols.
+    pub(super) fn file(&self, sections: &[(&str, u64)], symbols: &[(&str, u64)]) -> Vec<u8> {
+        let mut file: Vec<u8> = self.pieces[..2].iter().flat_map(|p| p.1.clone()).collect();
+        let mut headers = vec![[0_u64; 8]];
+        let mut names = vec![0];
+        let mut named = |name: &str| {
+            let at = names.len() as u64;
+            names.extend(name.bytes().chain([0]));
+            at
+        };
+        const PROGBITS: u64 = 1 << 32;
+        for (name, address) in sections {
+            let offset = address - BASE;
+            headers.push([named(name) | PROGBITS, 2, *address, offset, 0x120, 0, 8, 0]);
+        }
+        if !symbols.is_empty() {
+            let mut strings = vec![0];
+            let mut table = vec![0; 24];
+            for (name, address) in symbols {
+                let (at, section) = (strings.len() as u64, 1 << 48);
+                strings.extend(name.bytes().chain([0]));
+                table.extend(
+                    [at | section, *address, 8]
+                        .iter()
+                        .flat_map(|w| w.to_le_bytes()),
+                );
+            }
+            let link = headers.len() as u64 + 1;
+            let (at, length) = (file.len() as u64, table.len() as u64);
+            headers.push([named(".symtab") | 2 << 32, 0, 0, at, length, link, 8, 24]);
+            file.extend(table);
+            let (at, length) = (file.len() as u64, strings.len() as u64);
+            headers.push([named(".strtab") | 3 << 32, 0, 0, at, length, 0, 1, 0]);
+            file.extend(strings);
+        }
+        let name = named(".shstrtab");
+        let (at, length) = (file.len() as u64, names.len() as u64);
+        headers.push([name | 3 << 32, 0, 0, at, length, 0, 1, 0]);
+        file.extend(names);
+        file.resize(file.len().next_multiple_of(8), 0);
+        let at = file.len() as u64;
+        file[40..48].copy_from_slice(&at.to_le_bytes());
+        let count = headers.len() as u16;
+        file[58..60].copy_from_slice(&64_u16.to_le_bytes());
+        file[60..62].copy_from_slice(&count.to_le_bytes());
+        file[62..64].copy_from_slice(&(count - 1).to_le_bytes());
+        file.extend(headers.iter().flatten().flat_map(|w| w.to_le_bytes()));
+        file
+    }
+
+    /// Attaches with this file.
+    pub(super) fn attach_with(
+        &self,
+        file: &Path,
+        images: &Images,
+    ) -> Result<Attached, AttachError> {
+        let mut process = self.recording().into_process();
+        process.files = Box::new(OneFile(file.to_owned()));
+        Attached::attach_process(process, images)
+    }
+}
+
+/// The only file that there is.
+struct OneFile(PathBuf);
+
+impl Files for OneFile {
+    fn open(&self, _: &Module) -> Option<(File, FileKey)> {
+        let file = File::open(&self.0).ok()?;
+        let key = FileKey::of(&file.metadata().ok()?);
+        Some((file, key))
     }
 }
 

@@ -10,6 +10,7 @@ use super::synthetic::{BASE, BLOBS, COUNTERS, ENTRIES, HASH, LIST, MODULE_DATA, 
 use super::{AttachError, Attached, Dropped, Evidence, Found};
 use crate::image::Images;
 use crate::memory::recorded::Recording;
+use crate::memory::{Memory, MemoryError};
 
 /// The error of a program that was changed.
 fn refused(change: impl FnOnce(&mut Synthetic)) -> AttachError {
@@ -206,7 +207,6 @@ fn a_known_image_is_not_searched_again() {
     let images = Images::new();
     let attach = |program: &Synthetic| Attached::replay(program.recording(), &images);
     let first = attach(&Synthetic::new()).unwrap();
-    // What shows the way is gone, what is there is not.
     let mut program = Synthetic::new();
     program.put_counters(0x20, &[2, 2, 0, 6, 0]);
     let mut second = attach(&program).unwrap();
@@ -215,25 +215,15 @@ fn a_known_image_is_not_searched_again() {
         second.snapshot().unwrap().counters.get(1, 0),
         Some(&[6, 0][..])
     );
-    // Known places that hold other things now are searched again, or refused.
+    // What another process showed is no more than a hint.
     program.put(HASH, &[1; 16]);
-    let error = attach(&program).unwrap_err();
-    assert!(error.to_string().contains("the runtime's hash"), "{error}");
+    assert_eq!(attach(&program).unwrap().layout().complete, Complete::Count);
     program.put_words(LIST, &[ENTRIES, 1, 4]);
     let error = attach(&program).unwrap_err();
     assert!(error.to_string().contains("1 of 2 packages"), "{error}");
-    program.put_words(LIST, &[ENTRIES, 1 << 40, 1 << 41]);
-    let error = attach(&program).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "process 7: the list of packages is something else, at 0x403040 in its memory"
-    );
-    program.put_words(LIST, &[ENTRIES + 0x900, 2, 4]);
-    let error = attach(&program).unwrap_err();
-    assert!(
-        matches!(error, AttachError::Damaged { at: LIST, .. }),
-        "{error}"
-    );
+    program.put_words(LIST, &[0, 0, 0]);
+    program.put_words(LIST + 0x20, &[ENTRIES, 2, 4]);
+    assert_eq!(attach(&program).unwrap().layout().list, LIST + 0x20);
 }
 
 #[test]
@@ -241,9 +231,6 @@ fn packages_in_another_order_are_another_file() {
     let images = Images::new();
     let first = Attached::replay(Synthetic::new().recording(), &images).unwrap();
     let mut program = Synthetic::new();
-    let mut tap = program.attach().unwrap();
-    let (recording, _) = tap.record().unwrap();
-    drop(recording);
     // Swap the two entries: blobs, hashes, lengths.
     let blobs = [BLOBS, BLOBS + 0x200];
     for (i, from) in [(0, 1), (1, 0)] {
@@ -352,6 +339,191 @@ fn damage_is_named_with_its_place() {
     );
     let (what, _) = damage(|p| p.put(BASE + 4, &[9]));
     assert!(what.contains("class and byte order"), "{what}");
+}
+
+/// The sections of a stripped program, and the symbols of one that is not.
+const SECTIONS: [(&str, u64); 2] = [(".gopclntab", TABLE), (".go.module", MODULE_DATA)];
+const SYMBOLS: [(&str, u64); 4] = [
+    ("runtime.firstmoduledata.old", BASE),
+    ("runtime.firstmoduledata", MODULE_DATA),
+    ("internal/coverage/rtcov.Meta", LIST),
+    ("internal/coverage/cfile.finalHash", HASH),
+];
+
+/// Attaches with a file of these sections and symbols.
+fn with_file(
+    program: &Synthetic,
+    sections: &[(&str, u64)],
+    symbols: &[(&str, u64)],
+) -> Result<Attached, AttachError> {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("program");
+    fs::write(&path, program.file(sections, symbols)).unwrap();
+    program.attach_with(&path, &Images::new())
+}
+
+#[test]
+fn the_file_shows_the_way() {
+    let program = Synthetic::new();
+    let found = |sections: &[_], symbols: &[_]| {
+        let mut tap = with_file(&program, sections, symbols).unwrap();
+        assert_eq!(tap.layout().final_hash, Some(HASH));
+        assert_eq!(tap.snapshot().unwrap().live_functions(), 2);
+        tap.found()
+    };
+    assert_eq!(found(&SECTIONS, &SYMBOLS), Found::Symbols);
+    assert_eq!(found(&SECTIONS, &SYMBOLS[..2]), Found::Symbols);
+    assert_eq!(found(&SECTIONS, &SYMBOLS[..1]), Found::Sections);
+    assert_eq!(found(&SECTIONS, &[]), Found::Sections);
+    assert_eq!(found(&SECTIONS[..1], &[]), Found::Sections);
+    // A PIE that the C linker linked: the table is somewhere in this section.
+    let relocated = [(".go.buildinfo", BASE), (".data.rel.ro", TABLE - 0x20)];
+    assert_eq!(found(&relocated, &[]), Found::Sections);
+    // A symbol that leads to something else, and sections that do.
+    let wrong = [("runtime.firstmoduledata", MODULE_DATA + 8)];
+    assert_eq!(found(&SECTIONS, &wrong), Found::Sections);
+    assert_eq!(found(&[(".gopclntab", BASE)], &wrong), Found::Memory);
+}
+
+#[test]
+fn sections_show_what_is_not_go() {
+    // Whatever the memory holds, it is not searched.
+    let error = with_file(&Synthetic::new(), &[(".text", TABLE)], &SYMBOLS).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            AttachError::NotInstrumented {
+                evidence: Evidence::NotGo,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn the_symbol_of_the_hash_is_the_truth() {
+    let mut program = Synthetic::new();
+    program.put(HASH, &[1; 16]);
+    let error = with_file(&program, &SECTIONS, &SYMBOLS).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "process 7: the runtime's hash of the meta-data is not that of the list of packages, at \
+         0x403420 in its memory"
+    );
+    // Main is not initialised yet, and packages are missing.
+    program.put(HASH, &[0; 16]);
+    program.put_words(LIST, &[ENTRIES, 1, 1]);
+    let error = with_file(&program, &SECTIONS, &SYMBOLS).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            AttachError::NotReady {
+                entries: 1,
+                expected: Some(2),
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    // A list where the symbol says, but something else in it.
+    program.put_words(LIST, &[ENTRIES, 1 << 40, 1 << 41]);
+    let error = with_file(&program, &SECTIONS, &SYMBOLS).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "process 7: the list of packages is something else, at 0x403040 in its memory"
+    );
+    program.put_words(LIST, &[ENTRIES + 0x900, 2, 4]);
+    let error = with_file(&program, &SECTIONS, &SYMBOLS).unwrap_err();
+    assert!(
+        matches!(error, AttachError::Damaged { at: LIST, .. }),
+        "{error}"
+    );
+    program.put_words(LIST, &[0x7000_0000, 2, 4]);
+    let error = with_file(&program, &SECTIONS, &SYMBOLS).unwrap_err();
+    assert!(
+        matches!(error, AttachError::Damaged { at: LIST, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_is_read_once_and_a_copy_of_it_not_at_all() {
+    let program = Synthetic::new();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name| scratch.path().join(name);
+    fs::write(path("a"), program.file(&SECTIONS, &SYMBOLS)).unwrap();
+    fs::copy(path("a"), path("b")).unwrap();
+    fs::write(path("c"), program.file(&SECTIONS, &[])).unwrap();
+    let images = Images::new();
+    let attach = |name| program.attach_with(&path(name), &images).unwrap();
+    let first = attach("a");
+    for name in ["a", "b"] {
+        let again = attach(name);
+        assert!(std::sync::Arc::ptr_eq(first.meta(), again.meta()), "{name}");
+    }
+    // The same build id, but stripped: another image.
+    let stripped = attach("c");
+    assert!(!std::sync::Arc::ptr_eq(first.meta(), stripped.meta()));
+    assert_eq!(stripped.found(), Found::Sections);
+}
+
+#[test]
+fn a_damaged_file_is_as_good_as_none() {
+    let program = Synthetic::new();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("program");
+    let whole = program.file(&SECTIONS, &SYMBOLS);
+    // Section headers, their names, the strings of symbols, the symbols, the data, the headers.
+    for length in (0x2000..whole.len()).rev().step_by(29) {
+        fs::write(&path, &whole[..length]).unwrap();
+        let mut tap = program.attach_with(&path, &Images::new()).unwrap();
+        assert_eq!(tap.snapshot().unwrap().live_functions(), 2, "{length}");
+    }
+}
+
+/// Memory of a process that is not the same any more.
+struct Gone(Box<dyn Memory + Send>, fn() -> MemoryError);
+
+impl Memory for Gone {
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryError> {
+        self.0.read(address, into)
+    }
+
+    fn check(&self) -> Result<(), MemoryError> {
+        Err(self.1())
+    }
+}
+
+#[test]
+fn a_process_that_changes_while_it_is_looked_at_is_told() {
+    let attach = |program: &Synthetic, why| {
+        let process = program.recording().into_process();
+        let memory = Gone(process.memory, why);
+        let images = Images::new();
+        Attached::attach_to(
+            process.target,
+            memory,
+            process.regions,
+            process.main,
+            &images,
+        )
+    };
+    let mut half = Synthetic::new();
+    half.put_words(LIST, &[0, 7, 1]);
+    for program in [Synthetic::new(), half] {
+        let error = attach(&program, || MemoryError::Replaced).unwrap_err();
+        assert!(
+            matches!(error, AttachError::Replaced { pid: 7 }),
+            "{error:?}"
+        );
+        assert!(error.is_passing());
+        let error = attach(&program, || MemoryError::Gone).unwrap_err();
+        assert!(
+            matches!(error, AttachError::Gone { .. } | AttachError::Zombie { .. }),
+            "{error:?}"
+        );
+    }
 }
 
 /// Where the fuzzer's corpus of recordings is.

@@ -79,6 +79,8 @@ pub(crate) struct Headers {
     pub(crate) architecture: &'static str,
     pub(crate) loads: Vec<Segment>,
     pub(crate) notes: Vec<Segment>,
+    /// Where the headers of segments are in the file.
+    table: Range<u64>,
     /// Offset and number of the section headers; `None` when there are none.
     sections: Option<(u64, usize, usize)>,
     packed: bool,
@@ -153,9 +155,23 @@ impl Headers {
             architecture,
             loads,
             notes,
+            table: at..at + table.len() as u64,
             sections,
             packed,
         })
+    }
+
+    /// Where what was read of the headers and notes is in memory, when the file's first byte is at
+    /// `start`.
+    pub(crate) fn addresses(&self, start: u64) -> Vec<Range<u64>> {
+        let bias = self.bias(start);
+        let notes = self.notes.iter().map(|n| {
+            let at = bias.wrapping_add(n.addresses.start);
+            at..at.saturating_add(n.file_size)
+        });
+        let in_file = [0..FILE_HEADER as u64, self.table.clone()];
+        let in_file = in_file.map(|r| start.saturating_add(r.start)..start.saturating_add(r.end));
+        in_file.into_iter().chain(notes).collect()
     }
 
     /// Whether UPX packed it: the program is then nowhere in the file.

@@ -85,6 +85,22 @@ pub(crate) struct Learned {
     pub(crate) builds: Vec<Arc<Build>>,
 }
 
+impl Learned {
+    /// Orders of packages that are kept. One is all there should be.
+    const MOST_BUILDS: usize = 8;
+
+    /// Keeps what a complete look found.
+    pub(crate) fn remember(&mut self, list: u64, final_hash: Option<u64>, build: &Arc<Build>) {
+        self.list = Some(list);
+        self.final_hash = final_hash.or(self.final_hash);
+        self.packages.get_or_insert(build.entries.len());
+        if self.builds.iter().all(|b| b.entries != build.entries) {
+            self.builds.truncate(Self::MOST_BUILDS - 1);
+            self.builds.insert(0, build.clone());
+        }
+    }
+}
+
 /// One ELF file, or what is mapped of one.
 #[derive(Debug)]
 pub struct Image {
