@@ -24,6 +24,12 @@ use crate::target::{Module, Process};
 /// (Measured: within 0x890 bytes.)
 const HASH_WITHIN: u64 = 1 << 16;
 
+/// No program has more counters, in bytes: one with 14,000 functions has half a million.
+const MOST_COUNTERS: u64 = 1 << 28;
+
+/// No program has more meta-data, in bytes: about twice as many as counters.
+const MOST_META: u64 = 1 << 29;
+
 /// How many places that look like function tables, or like module data, are looked at. A program has
 /// one of each; one that is full of them wants to keep us busy.
 const MOST_CANDIDATES: usize = 64;
@@ -277,7 +283,7 @@ impl Search<'_> {
     ) -> Result<Findings, AttachError> {
         let counters = module_data.counter_words();
         let length = counters.end - counters.start;
-        if !self.process.is_readable(counters.start, length) {
+        if length > MOST_COUNTERS || !self.process.is_readable(counters.start, length) {
             return Err(self.damaged("the counters are not mapped", counters.start));
         }
         let Loaded { image, bias, .. } = &loaded;
@@ -454,6 +460,9 @@ impl Search<'_> {
 
     fn build(&self, source: &Source<'_>, entries: Vec<Entry>) -> Result<Arc<Build>, AttachError> {
         let at = |i: usize| source.bias.wrapping_add(entries[i].blob);
+        if entries.iter().map(|e| u64::from(e.length)).sum::<u64>() > MOST_META {
+            return Err(self.damaged("more meta-data than any program has", at(0)));
+        }
         let blobs = source.blobs(&entries).map_err(|error| match error {
             Ok(i) => self.damaged(
                 format!("the meta-data of package {i} are something else"),

@@ -93,8 +93,7 @@ pub enum SnapshotError {
 pub struct Snapshot {
     /// When the read began that it was made of.
     pub at: Moment,
-    /// The counters, as the process had them: in mode `set` not only 0 and 1 by definition, but so
-    /// far always.
+    /// The counters, as the process had them.
     pub counters: Counters,
     /// How often the counters were read for it.
     pub reads: u32,

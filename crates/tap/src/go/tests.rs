@@ -69,6 +69,13 @@ fn a_sound_program_is_read() {
 }
 
 #[test]
+fn a_tap_goes_to_the_thread_that_needs_it() {
+    fn can_be_sent<T: Send>() {}
+    can_be_sent::<Attached>();
+    can_be_sent::<super::Snapshot>();
+}
+
+#[test]
 fn a_snapshot_is_not_at_least_one_with_more() {
     let mut less = Synthetic::new();
     less.put_counters(0x20, &[2, 2, 0, 4, 0]);

@@ -80,7 +80,8 @@ impl Live {
                 Ok(0) => return Err(MemoryError::Gone),
                 Ok(n) => got += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.raw_os_error() == Some(Errno::EIO as i32) => {
+                // The second: no address of a process is that high.
+                Err(e) if is_any(&e, [Errno::EIO, Errno::EINVAL]) => {
                     return Err(MemoryError::Unmapped {
                         address,
                         wanted: into.len(),
@@ -92,6 +93,11 @@ impl Live {
         }
         Ok(())
     }
+}
+
+fn is_any(error: &io::Error, errnos: [Errno; 2]) -> bool {
+    let number = error.raw_os_error();
+    errnos.iter().any(|errno| number == Some(*errno as i32))
 }
 
 fn read_stat(file: &File) -> Result<Stat, MemoryError> {
@@ -147,5 +153,95 @@ impl Memory for Live {
             return Err(MemoryError::Replaced);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::maps;
+
+    /// A program that waits until its standard input is closed, and its memory.
+    fn waiting() -> (Child, Live) {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its exec is over when it answers.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let live = Live::open(Target::find(child.id()).unwrap()).unwrap();
+        (child, live)
+    }
+
+    #[test]
+    fn both_ways_read_the_same() {
+        let own = Target::find(std::process::id()).unwrap();
+        let live = Live::open(own).unwrap();
+        let bytes: Vec<u8> = (0..100_000_u32)
+            .map(|i| i.wrapping_mul(i).to_le_bytes()[1])
+            .collect();
+        let address = bytes.as_ptr() as u64;
+        let mut read = vec![0; bytes.len()];
+        live.read(address, &mut read).unwrap();
+        assert_eq!(read, bytes);
+        read.fill(0);
+        live.read_file(address, &mut read).unwrap();
+        assert_eq!(read, bytes);
+        // From now on it is the only way.
+        read.fill(0);
+        live.read(address + 1, &mut read[1..]).unwrap();
+        assert_eq!(read[1..], bytes[1..]);
+        live.read(0, &mut []).unwrap();
+        live.check().unwrap();
+        assert_eq!(live.target(), own);
+    }
+
+    #[test]
+    fn what_is_not_mapped_is_an_error_and_never_zeros() {
+        let (mut child, live) = waiting();
+        let regions = maps::read(child.id()).unwrap();
+        let gap = regions
+            .windows(2)
+            .find(|r| r[0].readable && r[0].end < r[1].start);
+        let end = gap.unwrap()[0].end;
+        let mut bytes = [0; 16];
+        for way in [Live::read, Live::read_file] {
+            for address in [1, end - 8, end, u64::MAX - 20] {
+                let error = way(&live, address, &mut bytes).unwrap_err();
+                let MemoryError::Unmapped { wanted, got, .. } = error else {
+                    panic!("{address:#x}: {error:?}");
+                };
+                assert!(wanted == 16 && got <= 8, "{address:#x}: {got}");
+            }
+            way(&live, end - 16, &mut bytes).unwrap();
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_memory_of_a_dead_process_is_gone() {
+        let (mut child, by_call) = waiting();
+        let by_file = Live::open(by_call.target()).unwrap();
+        let regions = maps::read(child.id()).unwrap();
+        let at = regions.iter().find(|r| r.readable).unwrap().start;
+        let mut bytes = [0; 4];
+        by_call.read(at, &mut bytes).unwrap();
+        by_file.read_file(at, &mut bytes).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        for live in [&by_call, &by_file] {
+            let error = live.read(at, &mut bytes).unwrap_err();
+            assert!(matches!(error, MemoryError::Gone), "{error:?}");
+            let error = live.check().unwrap_err();
+            assert!(matches!(error, MemoryError::Gone), "{error:?}");
+        }
+        let error = Live::open(by_call.target()).unwrap_err();
+        assert!(matches!(error, MemoryError::Gone), "{error:?}");
     }
 }
