@@ -1,6 +1,6 @@
 //! The watcher for Linux.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -61,6 +61,10 @@ pub struct Watcher {
     lost: u64,
     /// Processes of the scope that events told of.
     told: BTreeMap<u32, Told>,
+    /// When events were read last: what is told of now happened later.
+    events_read: Moment,
+    /// Instrumented programs of the scope that the hold told of.
+    held: BTreeSet<u32>,
     /// Processes whose first thread has ended, as events told: the rest follows soon, as a rule.
     ending: BTreeMap<u32, Status>,
     states: Option<States>,
@@ -79,11 +83,18 @@ struct Watched {
     /// Becomes readable when it ends. Only for lives of interest that are not traced.
     end: Option<OwnedFd>,
     traced: bool,
+    /// It was seen before it was seized. Where it was seized in the exec that began it, the tracer is
+    /// about to tell of that exec.
+    seized_after: bool,
 }
 
 /// What process events told of a process.
 struct Told {
     parent: u32,
+    /// It was forked later than this.
+    since: Moment,
+    /// How often it has executed a program.
+    execs: u32,
     /// It has executed a program that was not looked at yet.
     unseen_program: bool,
 }
@@ -140,6 +151,8 @@ impl Watcher {
             events,
             lost: 0,
             told: BTreeMap::new(),
+            events_read: Moment::now(),
+            held: BTreeSet::new(),
             ending: BTreeMap::new(),
             states,
             reaped: Vec::new(),
@@ -304,7 +317,12 @@ impl Watcher {
             pid, tid, ticket, ..
         } in held
         {
-            let wanted = self.exit && self.states.is_some() && self.in_scope(pid);
+            let in_scope = self.in_scope(pid);
+            if in_scope || proc::stat(pid).is_none() {
+                // It may have gone on and ended before it is looked at: events say whether it is ours.
+                self.held.insert(pid);
+            }
+            let wanted = self.exit && self.states.is_some() && in_scope;
             if wanted {
                 match self.tracer.seize(tid) {
                     Ok(()) | Err(SeizeError::Gone { .. }) => {}
@@ -331,6 +349,7 @@ impl Watcher {
         let Some(events) = &mut self.events else {
             return;
         };
+        let since = std::mem::replace(&mut self.events_read, now);
         for event in events.read() {
             match event {
                 ProcessEvent::Fork { parent, child } => {
@@ -339,6 +358,8 @@ impl Watcher {
                             child,
                             Told {
                                 parent,
+                                since,
+                                execs: 0,
                                 unseen_program: false,
                             },
                         );
@@ -348,14 +369,17 @@ impl Watcher {
                     if !self.told.contains_key(&pid) && !self.in_scope(pid) {
                         continue;
                     }
-                    let parent = self.told.get(&pid).map_or(0, |told| told.parent);
-                    self.told.insert(
-                        pid,
-                        Told {
-                            parent,
-                            unseen_program: true,
-                        },
-                    );
+                    let told = self.told.entry(pid).or_insert(Told {
+                        parent: 0,
+                        since,
+                        execs: 0,
+                        unseen_program: true,
+                    });
+                    told.execs += 1;
+                    told.unseen_program = true;
+                    if self.saw_program(pid) {
+                        continue;
+                    }
                     if self.means != Means::Poll
                         && let Some(stat) = proc::stat(pid)
                     {
@@ -363,13 +387,18 @@ impl Watcher {
                     }
                 }
                 ProcessEvent::Exit { pid, wait_status } => {
-                    if let Some(told) = self.told.remove(&pid)
-                        && told.unseen_program
-                    {
-                        self.missed(pid, told.parent, Status::from_wait(wait_status), now);
+                    let status = Status::from_wait(wait_status);
+                    // No other program is instrumented where execs are held.
+                    let may_count = self.held.remove(&pid) || self.hold.is_none();
+                    match self.told.remove(&pid) {
+                        Some(told) if told.unseen_program && may_count => {
+                            self.missed(pid, told.parent, status, now);
+                        }
+                        Some(told) => self.ended_as(pid, told.since, status),
+                        None => {}
                     }
                     // The kernel tells this a moment before it shows.
-                    self.ending.insert(pid, Status::from_wait(wait_status));
+                    self.ending.insert(pid, status);
                 }
                 ProcessEvent::Overflow => {
                     self.note("process events were lost: more came than could be read");
@@ -379,12 +408,48 @@ impl Watcher {
         }
     }
 
-    /// A process that was gone before its program could be looked at. Where execs are held this says
-    /// nothing: no instrumented program is among them.
-    fn missed(&mut self, pid: u32, parent: u32, status: Status, now: Moment) {
-        if self.hold.is_some() {
-            return;
+    /// Whether the first program that a process has executed was looked at before the event came that
+    /// tells of it.
+    fn saw_program(&mut self, pid: u32) -> bool {
+        let Some(told) = self.told.get(&pid).filter(|told| told.execs == 1) else {
+            return false;
+        };
+        // Until then it executes its parent's.
+        let Some(&parent) = self.current.get(&told.parent) else {
+            return false;
+        };
+        let (before, since) = (self.lives[parent].file, told.since);
+        let saw = self.last_life(pid, since).is_some_and(|w| w.file != before);
+        if saw {
+            self.looked_at(pid);
         }
+        saw
+    }
+
+    /// The last life of a process that was seen later than `since`.
+    fn last_life(&mut self, pid: u32, since: Moment) -> Option<&mut Watched> {
+        let mut lives = self.lives.iter_mut().rev();
+        // They are in the order of their first sight.
+        lives
+            .by_ref()
+            .take_while(|w| w.life.first_seen >= since)
+            .find(|w| w.life.pid == pid)
+    }
+
+    /// Tells how a life ended where that was not seen.
+    fn ended_as(&mut self, pid: u32, since: Moment, status: Status) {
+        if let Some(Watched { life, .. }) = self.last_life(pid, since)
+            && let End::Gone { at, status: None } = life.end
+        {
+            life.end = End::Gone {
+                at,
+                status: Some(status),
+            };
+        }
+    }
+
+    /// A process that was gone before its program could be looked at.
+    fn missed(&mut self, pid: u32, parent: u32, status: Status, now: Moment) {
         let parent = self
             .current
             .get(&parent)
@@ -412,6 +477,7 @@ impl Watcher {
             stack: 0,
             end: None,
             traced: false,
+            seized_after: false,
         });
     }
 
@@ -479,21 +545,20 @@ impl Watcher {
 
     /// A traced process has another program now.
     fn see_exec(&mut self, pid: u32, stat: Stat, now: Moment) {
-        if let Some(told) = self.told.get_mut(&pid) {
-            told.unseen_program = false;
-        }
         let Some(&index) = self.current.get(&pid) else {
             let began = proc::started(self.boot, stat.start_ticks);
             self.begin(pid, stat, 0, began, now, true);
             return;
         };
         let known = &mut self.lives[index];
-        let seen_before = !known.traced
+        let seen_before = (!known.traced || known.seized_after)
             && Some(known.file) == file_of(pid, stat)
             && !far(known.stack, stat.stack);
         if seen_before {
             // Process events told of it, and were faster.
             known.traced = true;
+            known.seized_after = false;
+            self.looked_at(pid);
             self.follow(index);
             return;
         }
@@ -508,9 +573,13 @@ impl Watcher {
     fn look_around(&mut self, now: Moment) {
         let began = Instant::now();
         let last = std::mem::replace(&mut self.last_look, now);
+        let mut alive = BTreeSet::new();
         for pid in self.processes() {
             if let Some(stat) = proc::stat(pid) {
                 self.see(pid, stat, now, last);
+                if !stat.ended() {
+                    alive.insert(pid);
+                }
             }
         }
         if self.lives.len() >= self.next_forget {
@@ -520,7 +589,7 @@ impl Watcher {
         // Who is still there now is there for longer.
         self.ending.clear();
         let present: Vec<u32> = self.current.keys().copied().collect();
-        for pid in present {
+        for pid in present.into_iter().filter(|pid| !alive.contains(pid)) {
             self.check_end(pid, now, None);
         }
         self.costs.rotate_left(1);
@@ -617,9 +686,6 @@ impl Watcher {
         let Some(file) = file_of(pid, stat) else {
             return;
         };
-        if let Some(told) = self.told.get_mut(&pid) {
-            told.unseen_program = false;
-        }
         let mut generation = 0;
         let mut began = proc::started(self.boot, stat.start_ticks);
         if let Some(&index) = self.current.get(&pid) {
@@ -631,6 +697,7 @@ impl Watcher {
                 known.traced || (known.file == file && !far(known.stack, stat.stack));
             if same_process && same_program {
                 known.stack = stat.stack;
+                self.looked_at(pid);
                 return;
             }
             if same_process {
@@ -653,19 +720,35 @@ impl Watcher {
         self.begin(pid, stat, generation, began, now, false);
     }
 
+    /// The program that a process executes now is that of a life.
+    fn looked_at(&mut self, pid: u32) {
+        if let Some(told) = self.told.get_mut(&pid) {
+            told.unseen_program = false;
+        }
+    }
+
     /// A life begins.
     fn begin(
         &mut self,
         pid: u32,
-        stat: Stat,
+        mut stat: Stat,
         generation: u32,
         began: Moment,
         now: Moment,
         traced: bool,
     ) {
-        let Some(file) = file_of(pid, stat) else {
+        let Some(mut file) = file_of(pid, stat) else {
             return;
         };
+        // An exec in between: the stack is that of the program before.
+        while let Some(later) = proc::stat(pid).filter(|later| later.stack != stat.stack) {
+            stat = later;
+            let Some(later) = file_of(pid, stat) else {
+                return;
+            };
+            file = later;
+        }
+        self.looked_at(pid);
         self.inspector.want(file, || proc::open_executable(pid));
         let boring = matches!(
             self.inspector.get(file),
@@ -694,6 +777,7 @@ impl Watcher {
             stack: stat.stack,
             end: None,
             traced,
+            seized_after: false,
         });
         self.follow(self.lives.len() - 1);
     }
@@ -761,7 +845,10 @@ impl Watcher {
             Some("its exit was not to be awaited (--route)".into())
         };
         match refused {
-            None => watched.traced = true,
+            None => {
+                watched.traced = true;
+                watched.seized_after = true;
+            }
             Some(because) => {
                 states.untraced(key, because);
                 watched.end = open(&watched.life);
@@ -812,15 +899,7 @@ impl Watcher {
             return;
         }
         // It was seen as a zombie before.
-        let last = self.lives.iter_mut().rev().find(|w| w.life.pid == pid);
-        if let Some(Watched { life, .. }) = last
-            && let End::Gone { at, status: None } = life.end
-        {
-            life.end = End::Gone {
-                at,
-                status: Some(status),
-            };
-        }
+        self.ended_as(pid, Moment::default(), status);
     }
 
     /// Asks what still runs to end: SIGTERM.
