@@ -107,8 +107,8 @@ const TASKS: [Task; 10] = [
     },
     Task {
         name: "bench",
-        args: "covdata [--files N,N] [--quick] [--gate]",
-        does: "covtap covdata beside go tool covdata: time, memory, equal output",
+        args: "covdata [--files N,N] [--quick] [--gate] | tap [PART…] [--quick]",
+        does: "covtap covdata beside go tool covdata; what the tap costs, beside the floor",
         time: "15 min / 8 min",
         run: bench::task,
     },
