@@ -6,6 +6,7 @@
 //! | `list` | the packages that registered themselves |
 //! | `blobs` | the meta-data of packages in the program
 //! | `build` | their meta-data, as the process would write them |
+//! | `locate` | from a program to its module data |
 //! | `search` | from a process to all of these |
 //! | [`error`] | why there is no way |
 //! | [`attach`] | a process whose counters can be read |
@@ -20,6 +21,7 @@ pub mod error;
 pub mod files;
 pub mod layout;
 mod list;
+mod locate;
 mod module;
 mod search;
 pub mod snapshot;

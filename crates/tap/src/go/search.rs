@@ -1,8 +1,5 @@
-//! From a process to everything that a snapshot needs.
-//!
-//! The order of attack, for each ELF file that the process executes, the program first: what is known
-//! of the image from an earlier process; its symbols; its sections; a search through its memory.
-//! Whatever shows the way, every number is checked before it is believed.
+//! From a process to everything that a snapshot needs: each ELF file that the process executes is
+//! looked at, the program first, until one counts.
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,7 +12,8 @@ use super::blobs::Source;
 use super::error::{AttachError, Evidence};
 use super::layout::{Complete, Found, Layout};
 use super::list::{self, Entry, List};
-use super::module::{self, ModuleData, Wrong};
+use super::locate::Attempt;
+use super::module::{ModuleData, Wrong};
 use crate::image::{Clues, ElfError, Image, Images, Learned, Symbols};
 use crate::memory::{Memory, MemoryError};
 use crate::target::{Module, Process};
@@ -29,10 +27,6 @@ const MOST_COUNTERS: u64 = 1 << 28;
 
 /// No program has more meta-data, in bytes: about twice as many as counters.
 const MOST_META: u64 = 1 << 29;
-
-/// How many places that look like function tables, or like module data, are looked at. A program has
-/// one of each; one that is full of them wants to keep us busy.
-const MOST_CANDIDATES: usize = 64;
 
 /// Everything that was found out about a process.
 pub(super) struct Findings {
@@ -142,61 +136,18 @@ impl Search<'_> {
 
     /// Finds the module data; `None` when this is no Go program.
     fn locate(&self, loaded: &Loaded<'_>) -> Result<Option<(ModuleData, Found)>, AttachError> {
-        let Loaded {
-            image, bias, span, ..
-        } = loaded;
-        let mut wrong = None;
-        let mut test = |at: u64| match ModuleData::read(self.memory(), at, span) {
-            Ok(module_data) => Some(module_data),
-            Err(why) => {
-                wrong.get_or_insert((why, at));
-                None
-            }
-        };
-        let learned = image.learned().module_data;
-        let mut result =
-            learned.and_then(|(at, found)| Some((test(bias.wrapping_add(at))?, found)));
-        let (symbols, places) = match &image.clues {
-            Clues::NotGo => return Ok(None),
-            Clues::Sections { symbols, places } => (symbols.as_ref(), Some(places)),
-            Clues::Nothing => (None, None),
-        };
-        if let (None, Some(symbols)) = (&result, symbols) {
-            let at = bias.wrapping_add(symbols.module_data);
-            result = test(at).map(|m| (m, Found::Symbols));
+        let Loaded { image, bias, .. } = loaded;
+        if image.clues == Clues::NotGo || image.learned().not_go {
+            return Ok(None);
         }
-        let absolute =
-            |range: &Range<u64>| bias.wrapping_add(range.start)..bias.wrapping_add(range.end);
-        if let (None, Some(places)) = (&result, places) {
-            let tables: Vec<_> = places.tables.iter().map(absolute).collect();
-            let first: Vec<_> = places.module_data.iter().map(absolute).collect();
-            let found = self.search(&tables, &first, loaded, &mut test);
-            result = found
-                .map_err(|e| self.failed(e))?
-                .map(|m| (m, Found::Sections));
-        }
-        if result.is_none() {
-            // Read-only parts first: only old linkers put the table beside the code.
-            let loads = &image.headers.loads;
-            let (code, data): (Vec<_>, Vec<_>) = loads.iter().partition(|l| l.executable);
-            for part in [data, code] {
-                if result.is_none() {
-                    let tables: Vec<_> = part.iter().map(|l| absolute(&l.addresses)).collect();
-                    let found = self.search(&tables, &[], loaded, &mut test);
-                    result = found
-                        .map_err(|e| self.failed(e))?
-                        .map(|m| (m, Found::Memory));
-                }
-            }
-        }
-        if let Some((module_data, found)) = result {
-            image.learned().module_data = Some((module_data.at.wrapping_sub(*bias), found));
+        let mut attempt = Attempt::new(self.process, image, *bias, loaded.span.clone());
+        if let Some((module_data, found)) = attempt.run().map_err(|e| self.failed(e))? {
+            let at = module_data.at.wrapping_sub(*bias);
+            image.learned().module_data = Some((at, found));
             return Ok(Some((module_data, found)));
         }
-        match wrong {
-            Some((Wrong::Memory(error @ (MemoryError::Gone | MemoryError::Replaced)), _)) => {
-                Err(self.failed(error))
-            }
+        match attempt.wrong {
+            Some((Wrong::Memory(error), _)) => Err(self.failed(error)),
             Some((Wrong::Magic(magic), _)) => Err(AttachError::Unsupported {
                 pid: self.pid(),
                 path: loaded.module.path.clone(),
@@ -206,72 +157,17 @@ impl Search<'_> {
                 ),
             }),
             // A program that may be loaded anywhere has no pointers before the dynamic linker ran.
-            Some(_) if image.headers.movable => Err(self.not_ready(0, None)),
+            Some((Wrong::Implausible(_), _)) if image.headers.movable => {
+                Err(self.not_ready(0, None))
+            }
             Some((Wrong::Implausible(what), at)) => {
                 Err(self.damaged(format!("its Go module data do not hold {what}"), at))
             }
-            Some((Wrong::Memory(error), _)) => Err(self.failed(error)),
-            None => Ok(None),
-        }
-    }
-
-    /// Searches `tables` for a function table that module data point at; those are searched for in
-    /// `first`, and then in all that is writable.
-    fn search(
-        &self,
-        tables: &[Range<u64>],
-        first: &[Range<u64>],
-        loaded: &Loaded<'_>,
-        test: &mut impl FnMut(u64) -> Option<ModuleData>,
-    ) -> Result<Option<ModuleData>, MemoryError> {
-        let loads = loaded.image.headers.loads.iter().filter(|l| l.writable);
-        let writable = loads.map(|l| {
-            let start = loaded.bias.wrapping_add(l.addresses.start);
-            start..start.saturating_add(l.file_size)
-        });
-        let places: Vec<Range<u64>> = first.iter().cloned().chain(writable).collect();
-        let mut tables_left = MOST_CANDIDATES;
-        let mut module_data_left = MOST_CANDIDATES;
-        let mut found = Ok(None);
-        for range in tables {
-            self.process.pieces(range, 0, |bytes, at| {
-                let mut starts = module::tables(bytes, at);
-                starts.truncate(tables_left);
-                tables_left -= starts.len();
-                if !starts.is_empty() {
-                    found = self.pointing_at(&starts, &places, &mut module_data_left, test);
-                }
-                matches!(found, Ok(None)) && tables_left > 0
-            })?;
-            if !matches!(found, Ok(None)) {
-                break;
+            None => {
+                image.learned().not_go = attempt.is_whole();
+                Ok(None)
             }
         }
-        found
-    }
-
-    /// The module data in `places` that point at one of `starts`.
-    fn pointing_at(
-        &self,
-        starts: &[u64],
-        places: &[Range<u64>],
-        left: &mut usize,
-        test: &mut impl FnMut(u64) -> Option<ModuleData>,
-    ) -> Result<Option<ModuleData>, MemoryError> {
-        let mut found = None;
-        for range in places {
-            self.process.pieces(range, 0, |bytes, at| {
-                let mut candidates = module::pointers(bytes, at, starts);
-                candidates.truncate(*left);
-                *left -= candidates.len();
-                found = candidates.into_iter().find_map(&mut *test);
-                found.is_none() && *left > 0
-            })?;
-            if found.is_some() {
-                break;
-            }
-        }
-        Ok(found)
     }
 
     /// Reads the list of packages and puts their meta-data together.

@@ -66,8 +66,8 @@ impl Synthetic {
             words[slice] = TABLE;
         }
         let bounds = [
-            (20, BASE..BASE + 0x800),
-            (22, BASE..BASE + 0x800),
+            (20, BASE..BASE + 0x700),
+            (22, BASE..BASE + 0x700),
             (24, BASE + 0x2000..BASE + 0x2800),
             (26, BASE + 0x2800..BASE + 0x3000),
             (28, BASE + 0x3000..BASE + 0x3400),

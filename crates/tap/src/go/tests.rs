@@ -167,7 +167,9 @@ fn a_program_may_lie_anywhere() {
     assert_eq!(tap.layout().bias, BASE);
     assert_eq!(tap.snapshot().unwrap().live_functions(), 2);
     // Its pointers are not there before the dynamic linker put them there.
-    program.put_module_data(0, TABLE - BASE);
+    for word in [0, 1, 4, 7, 10, 13, 16] {
+        program.put_module_data(word, TABLE - BASE);
+    }
     assert!(matches!(
         program.attach(),
         Err(AttachError::NotReady { .. })
@@ -231,6 +233,26 @@ fn a_known_image_is_not_searched_again() {
     program.put_words(LIST, &[0, 0, 0]);
     program.put_words(LIST + 0x20, &[ENTRIES, 2, 4]);
     assert_eq!(attach(&program).unwrap().layout().list, LIST + 0x20);
+}
+
+#[test]
+fn what_is_not_go_is_searched_once_but_not_while_it_is_being_mapped() {
+    let images = Images::new();
+    let attach = |program: &Synthetic| Attached::replay(program.recording(), &images);
+    let mut half = Synthetic::new();
+    half.cut(TABLE);
+    let not_go = |error: AttachError| matches!(error, AttachError::NotInstrumented { .. });
+    assert!(not_go(attach(&half).unwrap_err()));
+    attach(&Synthetic::new()).unwrap();
+    let images = Images::new();
+    let attach = |program: &Synthetic| Attached::replay(program.recording(), &images);
+    let mut other = Synthetic::new();
+    other.put(TABLE, &[0; 8]);
+    assert!(not_go(attach(&other).unwrap_err()));
+    assert!(
+        not_go(attach(&Synthetic::new()).unwrap_err()),
+        "known by its id"
+    );
 }
 
 #[test]
@@ -322,6 +344,13 @@ fn damage_is_named_with_its_place() {
         what.contains("the order of text, data and counters"),
         "{what}"
     );
+    let (what, at) = damage(|p| {
+        for word in [0, 1, 4, 7, 10, 13, 16] {
+            p.put_module_data(word, 0);
+        }
+    });
+    assert_eq!(at, TABLE);
+    assert!(what.contains("a pointer to the function table"), "{what}");
     let (what, _) = damage(|p| p.put_module_data(5, 0x1_0000));
     assert!(what.contains("tables of functions"), "{what}");
     let (what, at) = damage(|p| p.put(BLOBS + 0x200 + 16, &[1, 2, 3]));

@@ -76,6 +76,8 @@ pub(crate) enum Clues {
 /// relative to the base.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Learned {
+    /// All of it was searched, and there is nothing of Go in it.
+    pub(crate) not_go: bool,
     pub(crate) module_data: Option<(u64, Found)>,
     pub(crate) list: Option<u64>,
     pub(crate) final_hash: Option<u64>,

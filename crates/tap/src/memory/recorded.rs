@@ -113,8 +113,13 @@ impl Recording {
             regions: self.pieces.iter().map(|p| p.region.clone()).collect(),
             main: self.main,
             files: Box::new(NoFiles),
+            // The kernel would not read the others either.
             memory: Box::new(Recorded {
-                pieces: self.pieces.into(),
+                pieces: self
+                    .pieces
+                    .into_iter()
+                    .filter(|p| p.region.readable)
+                    .collect(),
             }),
         }
     }
@@ -429,6 +434,10 @@ mod tests {
             assert_eq!(read(&recording, address, length), None, "{address:#x}");
         }
         assert_eq!(read(&recording, 0x100, 0), Some(Vec::new()));
+        let mut hidden = region(0x200, 0x300);
+        hidden.readable = false;
+        recording.add(&hidden, 0x200, vec![1; 8]);
+        assert_eq!(read(&recording, 0x200, 8), None);
     }
 
     #[test]
