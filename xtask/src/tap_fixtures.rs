@@ -152,7 +152,7 @@ const KINDS: &[Kind] = &[
             "build",
             "-cover",
             "-trimpath",
-            "-coverpkg=example.org/drill/work/...",
+            "-coverpkg=example.org/drill/steps/...",
         ],
     ),
     drill(
@@ -162,7 +162,7 @@ const KINDS: &[Kind] = &[
             "build",
             "-cover",
             "-trimpath",
-            "-coverpkg=example.org/drill/work/...,example.org/drill/cmd/drill",
+            "-coverpkg=example.org/drill/steps/...,example.org/drill/cmd/drill",
         ],
     ),
     Kind {
@@ -174,9 +174,9 @@ const KINDS: &[Kind] = &[
             "-cover",
             "-covermode=atomic",
             "-trimpath",
-            "-coverpkg=example.org/drill/work/...",
+            "-coverpkg=example.org/drill/steps/...",
         ],
-        packages: &["./work"],
+        packages: &["./steps"],
         file: Some("drill.test"),
     },
     // The standard library and the runtime too.

@@ -96,7 +96,7 @@ const KINDS: [Kind; 20] = [
         ..kind("odd/drill", true)
     },
     Kind {
-        reference: Reference::Twin("with-main/drill", Some("example.org/drill/work/...")),
+        reference: Reference::Twin("with-main/drill", Some("example.org/drill/steps/...")),
         ..kind("without-main/drill", true)
     },
     Kind {

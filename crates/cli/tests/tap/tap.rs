@@ -87,7 +87,7 @@ fn one_snapshot_is_a_pair_that_gos_tool_reads() {
         );
         assert_eq!(names(&out).len(), 2);
         let theirs = programs.covdata("func", &out);
-        assert_says(&theirs, &["example.org/drill/work"]);
+        assert_says(&theirs, &["example.org/drill/steps"]);
         let ours = run(scratch.path(), &["covdata", "func", "-i=out"]);
         assert_eq!(stdout(&ours), theirs);
     }

@@ -222,7 +222,7 @@ fn a_view_shows_processes_marks_and_help_and_gives_the_terminal_back() {
     view.press("m");
     view.until("new since the mark");
     drill.ask("work 3 4 5");
-    view.until("drill/work.Do");
+    view.until("drill/steps.Do");
     view.press("?");
     view.until("set the mark");
     view.press("q");
