@@ -18,7 +18,7 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
-use crate::sh::{self, Result, cmd, fail};
+use crate::sh::{self, About, Result, cmd, fail};
 use crate::{tap_fixtures, toolchains};
 
 /// The Go whose programs are looked at.
@@ -62,7 +62,7 @@ pub(super) fn run(args: &[String]) -> Result {
         return again(args);
     }
     let covtap = match options.covtap {
-        Some(path) => path,
+        Some(path) => path.canonicalize().about(path.display())?,
         None => super::build()?,
     };
     let programs = tap_fixtures::get(GO)?;
