@@ -2,9 +2,11 @@
 //!
 //! [`Tracer`] is a thread of its own that makes all ptrace calls and all waits of this process: the
 //! kernel lets only the thread that seized control a tracee, and a wait of any thread would take the
-//! stops and the ends that are meant for this one. So **every child of this process is started
-//! through [`Tracer::spawn`]**, and nothing else in it waits for children (`Command::output`,
-//! `Child::wait`) while there is a tracer; there is one at a time.
+//! stops and the ends that are meant for this one. So **nothing else in this process waits for children**
+//! (`Command::output`, `Child::wait`) while there is a tracer; there is one at a time. A child is started
+//! through [`Tracer::spawn`]; or, where its exec may be held until the tracer has seized it, from
+//! another thread, with a `Command` that needs no wait of its own when the exec fails (`posix_spawn`, so
+//! without `pre_exec` and other users).
 //!
 //! One thread of a target is traced, its *anchor*: the leader, or, where that has ended before its
 //! process, another one. A thread that traps at its exit holds the memory of the whole process, so one is
