@@ -28,6 +28,8 @@ pub struct Expectation {
 pub struct Observed<'a> {
     /// The lives.
     pub lives: &'a [Life],
+    /// Whether files are a route: then CMD got a GOCOVERDIR.
+    pub files: bool,
     /// When the run began.
     pub began: Moment,
     /// Whether these are all processes below CMD: then what still runs is of interest.
@@ -372,12 +374,18 @@ fn still_running(life: &Life, instrumented: bool, wrote: bool) -> String {
 
 /// Why an expected life gave nothing: what stood in the tap's way, and what in that of its files.
 fn why_nothing(observed: &Observed<'_>, life: &Life) -> String {
-    let files = why_no_files(observed, life);
-    match &life.tap {
+    let memory = match &life.tap {
         Tap::Failed { because } if !because.is_empty() => {
-            format!("its memory was not read, {because}; {files}")
+            Some(format!("its memory was not read, {because}"))
         }
-        Tap::Failed { .. } | Tap::None | Tap::State(_) => files,
+        Tap::Failed { .. } | Tap::None | Tap::State(_) => None,
+    };
+    let counts = life.instrumented() == Some(true);
+    match (memory, observed.files || !counts) {
+        (None, true) => why_no_files(observed, life),
+        (Some(memory), true) => format!("{memory}; {}", why_no_files(observed, life)),
+        (Some(memory), false) => memory,
+        (None, false) => "it ended before its memory could be read".into(),
     }
 }
 
@@ -645,6 +653,7 @@ mod tests {
             &Observed {
                 lives,
                 tree: true,
+                files: true,
                 began: Moment(0),
                 modules: &modules,
                 directories: &["/run/raw-files".into()],

@@ -469,6 +469,7 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
     let observed = Observed {
         lives: &seen.lives,
         tree: seen.tree,
+        files: options.routes.files,
         began,
         modules: &seen.modules,
         directories: &found.directories,

@@ -128,6 +128,12 @@ pub fn all() -> Vec<u32> {
         .collect()
 }
 
+/// The number that was given to a process or thread last (`/proc/loadavg`, its last field).
+pub fn last_started() -> Option<u32> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_ascii_whitespace().next_back()?.parse().ok()
+}
+
 /// Whether `pid` is in the control group whose path ends with `path`, or in one below it. In any
 /// hierarchy: those of version 1 have the same tail.
 pub fn in_cgroup(pid: u32, path: &str) -> bool {
@@ -174,8 +180,11 @@ pub fn open_executable(pid: u32) -> io::Result<fs::File> {
 /// Where the executable lies; its bare name when that may not be seen.
 pub fn executable_path(pid: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_else(|_| {
-        let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-        PathBuf::from(OsStr::from_bytes(name.trim_ascii_end()))
+        match fs::read(format!("/proc/{pid}/comm")) {
+            Ok(name) => PathBuf::from(OsStr::from_bytes(name.trim_ascii_end())),
+            // It is gone.
+            Err(_) => PathBuf::from("?"),
+        }
     })
 }
 

@@ -69,7 +69,10 @@ impl Place {
     /// `covtap run` without files, with these flags and this command.
     pub(crate) fn covtap(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_covtap"));
-        command.args(["run", "--route=tap,exit"]).args(flags);
+        // Not this repository: its programs are expected to be instrumented.
+        command
+            .args(["run", "--route=tap,exit", "--root=."])
+            .args(flags);
         self.prepare(&mut command);
         command
     }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -172,8 +173,15 @@ impl OnTerminal {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Takes what was sent, and waits for it.
+    /// Takes what was sent, and waits for it, but not for ever.
     fn more(&mut self) {
+        let mut ready = [PollFd::new(&self.terminal, PollFlags::IN)];
+        let limit = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        let some = rustix::event::poll(&mut ready, Some(&limit)).unwrap();
+        assert!(some > 0, "nothing new for a minute:\n{}", self.screen());
         let mut buffer = [0; 4096];
         let read = self.terminal.read(&mut buffer).unwrap();
         assert!(read > 0, "{}", self.screen());
@@ -217,7 +225,7 @@ fn a_view_shows_processes_marks_and_help_and_gives_the_terminal_back() {
     let args = ["watch", &pid, "--every", "20ms"];
     let mut view = OnTerminal::start(scratch.path(), &args);
     view.until("covtap watch");
-    view.until("k/branch ");
+    view.until("/branch ");
     assert!(view.is_raw());
     view.press("m");
     view.until("new since the mark");

@@ -33,6 +33,9 @@ const SHARE: u32 = 10;
 /// The time between two looks where new processes are told of: a look finds what was not.
 const SELDOM: Duration = Duration::from_secs(1);
 
+/// A process that was forked longer ago than this has executed its program, as a rule.
+const SETTLED: Duration = Duration::from_millis(200);
+
 /// So many lives are always kept.
 const KEPT: usize = 4096;
 
@@ -49,6 +52,12 @@ pub struct Watcher {
     current: BTreeMap<u32, usize>,
     last_look: Moment,
     next_look: Instant,
+    /// When it was looked around last.
+    looked: Instant,
+    /// The number that was given to a process last, where that is known.
+    last_started: Option<u32>,
+    /// When that number changed last.
+    quiet_since: Instant,
     /// What the last looks took. The least of them is the work; the rest is a busy machine.
     costs: [Duration; 4],
     wake: Wake,
@@ -142,6 +151,9 @@ impl Watcher {
             current: BTreeMap::new(),
             last_look: Moment::now(),
             next_look: Instant::now(),
+            looked: Instant::now(),
+            last_started: None,
+            quiet_since: Instant::now(),
             costs: [Duration::ZERO; 4],
             wake,
             tracer,
@@ -283,13 +295,31 @@ impl Watcher {
                 self.ending.insert(pid, status);
             }
         }
-        if Instant::now() >= self.next_look || self.ended_descriptor() {
-            self.look_around(now);
+        let ended = self.ended_descriptor();
+        if Instant::now() >= self.next_look || ended {
+            if ended || self.is_worth_a_look() {
+                self.look_around(now);
+                self.looked = Instant::now();
+            }
             self.next_look = Instant::now() + self.pause();
         }
         if self.inspector.take() {
             self.follow_all();
         }
+    }
+
+    /// Whether anything was started since the last look, or a little before: what was forked executes
+    /// its program soon, as a rule. What that rule misses is found in a second.
+    fn is_worth_a_look(&mut self) -> bool {
+        if self.means != Means::Poll {
+            return true;
+        }
+        let last = proc::last_started();
+        if last.is_none() || last != self.last_started {
+            self.last_started = last;
+            self.quiet_since = Instant::now();
+        }
+        self.quiet_since.elapsed() < SETTLED || self.looked.elapsed() >= SELDOM
     }
 
     fn ended_descriptor(&self) -> bool {
