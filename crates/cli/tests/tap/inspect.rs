@@ -100,7 +100,7 @@ fn people_read_it_too_and_secrets_stay_unseen() {
             "+ build setting -cover=true",
             "exit hook       yes",
             "mode            only known of a running process",
-            "k/branch ",
+            "steps/branch ",
         ],
     );
     assert_says(
