@@ -1,6 +1,7 @@
 //! A process whose counters can be read.
 
 use std::fmt;
+use std::fs;
 use std::sync::Arc;
 
 use covtap_profile::go::meta::MetaFile;
@@ -8,15 +9,15 @@ use covtap_profile::go::meta::MetaFile;
 use super::Build;
 use super::error::AttachError;
 use super::files::{Arguments, FileNames, command_line, counter_file};
-use super::layout::{Found, Layout};
+use super::layout::{Complete, Found, Layout};
 use super::list;
 use super::module::ModuleData;
 use super::search::Search;
 use super::snapshot::{Reader, Snapshot, SnapshotError};
 use crate::image::{Image, Images};
-use crate::maps::{FileId, Region};
+use crate::maps::{self, FileId, Region};
 use crate::memory::recorded::Recording;
-use crate::memory::{self, Memory, MemoryError};
+use crate::memory::{self, Memory, MemoryError, word_at};
 use crate::proc;
 use crate::target::{Command, Module, NoFiles, Process, Target};
 
@@ -57,7 +58,14 @@ impl Attached {
                 AttachError::of_dead(pid)
             });
         }
-        Self::attach_process(process, images)
+        let regions = process.regions.clone();
+        let result = Self::attach_process(process, images);
+        // In the middle of an exec some of the program is mapped and some is not: nothing that was
+        // said of it holds.
+        if matches!(&result, Err(error) if !error.is_passing()) && in_exec(pid, &regions) {
+            return Err(AttachError::Replaced { pid });
+        }
+        result
     }
 
     /// Finds the counters in memory that may be anything, a recording for example. `regions` are what
@@ -209,7 +217,17 @@ impl Attached {
     /// # Errors
     /// [`SnapshotError`].
     pub fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
-        self.reader.snapshot(&*self.process.memory, &self.build)
+        let memory = &*self.process.memory;
+        let snapshot = self.reader.snapshot(memory, &self.build)?;
+        if self.layout.complete == Complete::Count {
+            // Nothing of the process's own says that the list is whole.
+            let known = self.build.entries.len();
+            let [_, now] = memory::words::<2>(memory, self.layout.list)?;
+            if now != known as u64 {
+                return Err(SnapshotError::Grown { known, now });
+            }
+        }
+        Ok(snapshot)
     }
 
     /// The counters of a process in its exit stop. By the same rule: its other threads may go on for
@@ -245,4 +263,21 @@ impl Attached {
     pub fn file_names(&self) -> &FileNames {
         &self.names
     }
+}
+
+/// Whether a process executes a program just now, or has since `before` was mapped.
+fn in_exec(pid: u32, before: &[Region]) -> bool {
+    // The kernel fills the vector when everything is mapped (fs/binfmt_elf.c). Until then it shows
+    // its end alone; of a process that is gone it shows nothing.
+    let auxiliary = fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default();
+    if word_at(&auxiliary, 0) == Some(0) {
+        return true;
+    }
+    let files = |regions: &[Region]| {
+        let of_files = regions.iter().filter(|r| r.file.is_some());
+        of_files
+            .map(|r| (r.start, r.end, r.file))
+            .collect::<Vec<_>>()
+    };
+    maps::read(pid).is_ok_and(|now| !now.is_empty() && files(&now) != files(before))
 }

@@ -16,7 +16,7 @@ const OVERLAP: usize = BLOB_HEADER.next_multiple_of(8);
 
 /// Bytes that may be read in vain, because something looks like a blob's header; a program that has
 /// more such wants to keep us busy.
-const WASTE: u64 = 16 << 20;
+const WASTE: u64 = 1 << 20;
 
 /// The read-only bytes of an image in a process: from the file where it can be, so that no pages of
 /// the process are touched.
@@ -68,13 +68,14 @@ impl Source<'_> {
         entries.iter().enumerate().map(blob).collect()
     }
 
-    /// How many packages have meta-data in the read-only part of the image.
-    pub(crate) fn count(&self) -> Result<usize, MemoryError> {
+    /// How many packages have meta-data in the read-only part of the image; `None` when that cannot be
+    /// said, because too much in it looks like some.
+    pub(crate) fn count(&self) -> Result<Option<usize>, MemoryError> {
         let loads = || self.image.headers.loads.iter().filter(|l| !l.writable);
         let size: u64 = loads().map(|l| l.file_size).fold(0, u64::saturating_add);
         let mut found = Blobs {
             places: BTreeSet::new(),
-            bytes_left: size.saturating_add(WASTE),
+            bytes_left: Some(size.saturating_add(WASTE)),
         };
         for load in loads() {
             let start = load.addresses.start;
@@ -101,7 +102,7 @@ impl Source<'_> {
                 };
             }
         }
-        Ok(found.places.len())
+        Ok(found.bytes_left.map(|_| found.places.len()))
     }
 
     /// Adds the places of the blobs that begin in `bytes`, which lie at `start` in a segment that ends
@@ -112,10 +113,10 @@ impl Source<'_> {
             let Some(length) = claimed_length(&bytes[i..], end.saturating_sub(at)) else {
                 continue;
             };
-            let Some(left) = found.bytes_left.checked_sub(length as u64) else {
+            found.bytes_left = found.bytes_left.and_then(|n| n.checked_sub(length as u64));
+            if found.bytes_left.is_none() {
                 return;
-            };
-            found.bytes_left = left;
+            }
             let blob = self.read(at, length);
             if blob.is_ok_and(|blob| Package::parse(&blob).is_ok()) {
                 found.places.insert(at);
@@ -127,6 +128,6 @@ impl Source<'_> {
 /// Blobs that were found.
 struct Blobs {
     places: BTreeSet<u64>,
-    /// How much more may be read to see whether it is one.
-    bytes_left: u64,
+    /// How much more may be read to see whether it is one; `None` when that was not enough.
+    bytes_left: Option<u64>,
 }

@@ -15,7 +15,7 @@ use super::list::{self, Entry, List};
 use super::locate::Attempt;
 use super::module::{ModuleData, Wrong};
 use crate::image::{Clues, ElfError, Image, Images, Learned, Symbols};
-use crate::memory::{Memory, MemoryError};
+use crate::memory::{self, Memory, MemoryError};
 use crate::target::{Module, Process};
 
 /// The runtime's hash lies among the small variables, which come first: how far to search, in bytes.
@@ -213,7 +213,7 @@ impl Search<'_> {
             None => self.build(&source, entries)?,
         };
         let (complete, final_hash) =
-            self.completeness(&source, &module_data, &known, stated, &build)?;
+            self.completeness(&source, &module_data, &known, stated, (list, &build))?;
         image.learned().remember(
             list.wrapping_sub(bias),
             final_hash.map(|at| at.wrapping_sub(bias)),
@@ -304,7 +304,7 @@ impl Search<'_> {
         module_data: &ModuleData,
         known: &Known,
         stated: Option<(u64, [u8; 16])>,
-        build: &Build,
+        (list, build): (u64, &Build),
     ) -> Result<(Complete, Option<u64>), AttachError> {
         let failed = |e| self.failed(e);
         let hash = &build.meta.hash;
@@ -318,20 +318,26 @@ impl Search<'_> {
         if at.is_some() {
             return Ok((Complete::FinalHash, at));
         }
+        let registered = build.entries.len();
+        if let (Some(_), Some((at, stated))) = (symbol, stated) {
+            // The list was read before the hash; the last package may have come in between.
+            let [_, length] = memory::words::<2>(self.memory(), list).map_err(failed)?;
+            let now = self.stated_hash(known, source.bias)?;
+            if length != registered as u64 || now != Some((at, stated)) {
+                return Err(self.not_ready(registered, known.learned.packages));
+            }
+            let what = "the runtime's hash of the meta-data is not that of the list of packages";
+            return Err(self.damaged(what, at));
+        }
         let expected = match known.learned.packages {
-            Some(expected) => expected,
+            Some(expected) => Some(expected),
             None => source.count().map_err(failed)?,
         };
-        source.image.learned().packages = Some(expected);
-        if build.entries.len() < expected {
-            return Err(self.not_ready(build.entries.len(), Some(expected)));
-        }
-        match (symbol, stated) {
-            (Some(_), Some((at, _))) => Err(self.damaged(
-                "the runtime's hash of the meta-data is not that of the list of packages",
-                at,
-            )),
-            _ => Ok((Complete::Count, None)),
+        source.image.learned().packages = expected;
+        match expected {
+            Some(expected) if expected <= registered => Ok((Complete::Count, None)),
+            // Without a number only the runtime's hash can tell.
+            _ => Err(self.not_ready(registered, expected)),
         }
     }
 

@@ -84,6 +84,15 @@ pub enum SnapshotError {
         /// How many.
         reads: u32,
     },
+    /// More packages have registered themselves than the process was thought to have: the meta-data
+    /// that are known are not all.
+    #[error("{now} packages have registered, not {known}: attach to the process again")]
+    Grown {
+        /// How many were known.
+        known: usize,
+        /// How many there are.
+        now: u64,
+    },
     /// The memory could not be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),

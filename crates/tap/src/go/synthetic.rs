@@ -24,7 +24,7 @@ use crate::clock::Moment;
 use crate::image::{FileKey, Images};
 use crate::maps::{FileId, Region};
 use crate::memory::recorded::Recording;
-use crate::target::{Files, Module, Target};
+use crate::target::{Files, Module, Process, Target};
 
 pub(super) const BASE: u64 = 0x40_0000;
 pub(super) const TABLE: u64 = 0x40_0800;
@@ -269,15 +269,35 @@ impl Synthetic {
         file
     }
 
+    /// The process, with this file.
+    pub(super) fn process_with(&self, file: &Path) -> Process {
+        let mut process = self.recording().into_process();
+        process.files = Box::new(OneFile(file.to_owned()));
+        process
+    }
+
     /// Attaches with this file.
     pub(super) fn attach_with(
         &self,
         file: &Path,
         images: &Images,
     ) -> Result<Attached, AttachError> {
-        let mut process = self.recording().into_process();
-        process.files = Box::new(OneFile(file.to_owned()));
-        Attached::attach_process(process, images)
+        Attached::attach_process(self.process_with(file), images)
+    }
+
+    /// One package more, without functions; the runtime has not computed its hash.
+    pub(super) fn package_without_functions(&mut self) {
+        let blob = PackageBuilder::new(b"m/types", b"types", b"m").finish();
+        let (at, entry) = (BLOBS + 0x400, ENTRIES + 128);
+        self.put(at, &blob);
+        self.put_words(entry, &[at, blob.len() as u64]);
+        self.put(entry + 12, &blob[16..32]);
+        self.put_words(entry + 32, &[BLOBS, 3, u64::MAX]);
+        self.put(
+            entry + 56,
+            &[CounterMode::Count as u8, Granularity::PerBlock as u8],
+        );
+        self.put(HASH, &[0; 16]);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use proptest::prelude::*;
 
@@ -11,6 +13,7 @@ use super::{AttachError, Attached, Dropped, Evidence, Found};
 use crate::image::Images;
 use crate::memory::recorded::Recording;
 use crate::memory::{Memory, MemoryError};
+use crate::target::Process;
 
 /// The error of a program that was changed.
 fn refused(change: impl FnOnce(&mut Synthetic)) -> AttachError {
@@ -219,7 +222,7 @@ fn a_known_image_is_not_searched_again() {
     let mut program = Synthetic::new();
     program.put_counters(0x20, &[2, 2, 0, 6, 0]);
     let mut second = attach(&program).unwrap();
-    assert!(std::sync::Arc::ptr_eq(first.meta(), second.meta()));
+    assert!(Arc::ptr_eq(first.meta(), second.meta()));
     assert_eq!(
         second.snapshot().unwrap().counters.get(1, 0),
         Some(&[6, 0][..])
@@ -496,11 +499,11 @@ fn a_file_is_read_once_and_a_copy_of_it_not_at_all() {
     let first = attach("a");
     for name in ["a", "b"] {
         let again = attach(name);
-        assert!(std::sync::Arc::ptr_eq(first.meta(), again.meta()), "{name}");
+        assert!(Arc::ptr_eq(first.meta(), again.meta()), "{name}");
     }
     // The same build id, but stripped: another image.
     let stripped = attach("c");
-    assert!(!std::sync::Arc::ptr_eq(first.meta(), stripped.meta()));
+    assert!(!Arc::ptr_eq(first.meta(), stripped.meta()));
     assert_eq!(stripped.found(), Found::Sections);
 }
 
@@ -518,48 +521,121 @@ fn a_damaged_file_is_as_good_as_none() {
     }
 }
 
-/// Memory of a process that is not the same any more.
-struct Gone(Box<dyn Memory + Send>, fn() -> MemoryError);
+#[test]
+fn a_package_without_functions_is_awaited_too() {
+    let mut program = Synthetic::new();
+    program.package_without_functions();
+    let error = program.attach().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "process 7 is still starting: 2 of 3 packages have registered"
+    );
+    program.put_words(LIST, &[ENTRIES, 3, 4]);
+    let tap = program.attach().unwrap();
+    assert_eq!(tap.layout().complete, Complete::Count);
+    assert_eq!(tap.layout().packages, 3);
+}
 
-impl Memory for Gone {
+/// Memory that is seen otherwise than it is.
+struct Seen<F>(Box<dyn Memory + Send>, F);
+
+impl<F: Fn(u64, &mut [u8]) -> Result<(), MemoryError>> Memory for Seen<F> {
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryError> {
-        self.0.read(address, into)
+        self.0.read(address, into)?;
+        (self.1)(address, into)
     }
 
     fn check(&self) -> Result<(), MemoryError> {
-        Err(self.1())
+        (self.1)(0, &mut [])
     }
+}
+
+/// The process, seen so.
+fn seen(
+    mut process: Process,
+    how: impl Fn(u64, &mut [u8]) -> Result<(), MemoryError> + Send + 'static,
+) -> Result<Attached, AttachError> {
+    process.memory = Box::new(Seen(process.memory, how));
+    Attached::attach_process(process, &Images::new())
 }
 
 #[test]
 fn a_process_that_changes_while_it_is_looked_at_is_told() {
-    let attach = |program: &Synthetic, why| {
-        let process = program.recording().into_process();
-        let memory = Gone(process.memory, why);
-        let images = Images::new();
-        Attached::attach_to(
-            process.target,
-            memory,
-            process.regions,
-            process.main,
-            &images,
-        )
-    };
     let mut half = Synthetic::new();
     half.put_words(LIST, &[0, 7, 1]);
     for program in [Synthetic::new(), half] {
-        let error = attach(&program, || MemoryError::Replaced).unwrap_err();
+        let process = || program.recording().into_process();
+        let replaced = seen(process(), |at, _| match at {
+            0 => Err(MemoryError::Replaced),
+            _ => Ok(()),
+        });
+        let error = replaced.unwrap_err();
         assert!(
             matches!(error, AttachError::Replaced { pid: 7 }),
             "{error:?}"
         );
         assert!(error.is_passing());
-        let error = attach(&program, || MemoryError::Gone).unwrap_err();
+        let gone = seen(process(), |at, _| match at {
+            0 => Err(MemoryError::Gone),
+            _ => Ok(()),
+        });
+        let error = gone.unwrap_err();
         assert!(
             matches!(error, AttachError::Gone { .. } | AttachError::Zombie { .. }),
             "{error:?}"
         );
     }
+}
+
+/// As if one package less were in the list.
+fn one_less(list: &mut [u8]) {
+    list[8] -= 1;
+}
+
+#[test]
+fn the_last_package_may_come_between_the_list_and_the_hash() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("program");
+    let program = Synthetic::new();
+    fs::write(&path, program.file(&SECTIONS, &SYMBOLS)).unwrap();
+    let looks = AtomicU32::new(0);
+    let result = seen(program.process_with(&path), move |at, bytes| {
+        if at == LIST && looks.fetch_add(1, Ordering::Relaxed) == 0 {
+            one_less(bytes);
+        }
+        Ok(())
+    });
+    let error = result.unwrap_err();
+    assert!(
+        matches!(error, AttachError::NotReady { entries: 1, .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_list_that_grows_after_all_is_told() {
+    let mut program = Synthetic::new();
+    program.package_without_functions();
+    program.put_words(LIST, &[ENTRIES, 3, 4]);
+    // One package's meta-data cannot be recognised for some reason.
+    program.put(BLOBS + 0x400 + 32, &[1]);
+    let grown = Arc::new(AtomicBool::new(false));
+    let now = grown.clone();
+    let mut tap = seen(program.recording().into_process(), move |at, bytes| {
+        if at == LIST && !now.load(Ordering::Relaxed) {
+            one_less(bytes);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(tap.layout().packages, 2);
+    tap.snapshot().unwrap();
+    grown.store(true, Ordering::Relaxed);
+    let error = tap.snapshot().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "3 packages have registered, not 2: attach to the process again"
+    );
 }
 
 /// Where the fuzzer's corpus of recordings is.
