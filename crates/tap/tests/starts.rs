@@ -1,4 +1,3 @@
-//! A process is met at any moment of its start, from the middle of execve on: until its counters can
 //! be read the tap says "not yet", never anything final.
 
 #![cfg(target_os = "linux")]
@@ -15,7 +14,7 @@ use covtap_tap::target::Target;
 use common::{Drill, Programs, command, scratch};
 
 /// How often each program is started.
-const STARTS: usize = 60;
+const STARTS: usize = 40;
 
 const PROGRAMS: [&str; 6] = [
     "without-main/drill",
