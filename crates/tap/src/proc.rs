@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::clock::Moment;
 use crate::life::CoverageDirectory;
@@ -241,10 +242,15 @@ pub fn boot() -> Moment {
 /// The moment of a process's start, the same whoever asks and when: the kernel's own moment of the
 /// machine's start is in whole seconds. Good for names, not for comparisons.
 pub fn started_stably(ticks: u64) -> Moment {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let boot = stat.lines().find_map(|l| l.strip_prefix("btime "));
-    let boot: i128 = boot.and_then(|s| s.trim().parse().ok()).unwrap_or(0);
-    started(Moment(boot * 1_000_000_000), ticks)
+    // The kernel adds up every interrupt of every processor for this file: it is read once.
+    static BOOT: OnceLock<Moment> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let boot = stat.lines().find_map(|l| l.strip_prefix("btime "));
+        let boot: i128 = boot.and_then(|s| s.trim().parse().ok()).unwrap_or(0);
+        Moment(boot * 1_000_000_000)
+    });
+    started(*boot, ticks)
 }
 
 /// Whether `pid` is a thread of the kernel.

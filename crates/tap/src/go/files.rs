@@ -15,6 +15,9 @@ use crate::clock::Moment;
 /// Longest command line that is read, in bytes; the kernel's own limit is larger than any use.
 const LONGEST_COMMAND: u64 = 1 << 20;
 
+/// Longest name of a program, in bytes: the kernel's own limit of a path.
+const LONGEST_NAME: usize = 4096;
+
 /// How a program was called, as a counter file records it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
@@ -40,8 +43,13 @@ fn split(line: &[u8], all: bool) -> Vec<Vec<u8>> {
     if line.is_empty() {
         return Vec::new();
     }
-    let arguments = line.split(|b| *b == 0).map(<[u8]>::to_vec);
-    arguments.take(if all { usize::MAX } else { 1 }).collect()
+    let mut arguments = line.split(|b| *b == 0);
+    if all {
+        return arguments.map(<[u8]>::to_vec).collect();
+    }
+    // A program that wrote a title over all of it has no name that ends.
+    let name = arguments.next().unwrap_or_default();
+    vec![name[..name.len().min(LONGEST_NAME)].to_vec()]
 }
 
 /// The names of a process's two files: the same for all of its life, so that a later snapshot
@@ -98,6 +106,7 @@ mod tests {
         assert_eq!(split(b"a\0-p=secret\0\0", false), [b"a".to_vec()]);
         assert_eq!(split(b"a\0b\0\0", true), [&b"a"[..], b"b", b""]);
         assert_eq!(split(b"rewritten without an end", false).len(), 1);
+        assert_eq!(split(&[b'x'; 9000], false), [vec![b'x'; 4096]]);
         assert!(split(b"", true).is_empty() && split(b"\0", true).is_empty());
     }
 }
