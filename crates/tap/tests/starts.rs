@@ -1,3 +1,4 @@
+//! A process is met at any moment of its start, from the middle of execve on: until its counters can
 //! be read the tap says "not yet", never anything final.
 
 #![cfg(target_os = "linux")]
