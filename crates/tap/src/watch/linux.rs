@@ -1,9 +1,9 @@
 //! The watcher for Linux.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -50,6 +50,8 @@ pub struct Watcher {
     lives: Vec<Watched>,
     /// The life that each process is in now: index into `lives`.
     current: BTreeMap<u32, usize>,
+    /// Where the programs lie that were seen.
+    paths: HashMap<FileKey, PathBuf>,
     last_look: Moment,
     next_look: Instant,
     /// When it was looked around last.
@@ -149,6 +151,7 @@ impl Watcher {
             inspector: Inspector::start(wake.waker()?),
             lives: Vec::new(),
             current: BTreeMap::new(),
+            paths: HashMap::new(),
             last_look: Moment::now(),
             next_look: Instant::now(),
             looked: Instant::now(),
@@ -784,6 +787,7 @@ impl Watcher {
             self.inspector.get(file),
             Some(Inspection::Elf(found)) if found.go.is_none()
         );
+        let executable = self.path_of(pid, file);
         self.current.insert(pid, self.lives.len());
         self.lives.push(Watched {
             life: Life {
@@ -791,7 +795,7 @@ impl Watcher {
                 inner_pid: proc::inner_pid(pid),
                 start_ticks: stat.start_ticks,
                 generation,
-                executable: proc::executable_path(pid),
+                executable,
                 inspection: Inspection::Pending,
                 coverage_directory: if boring {
                     CoverageDirectory::Unknown
@@ -810,6 +814,17 @@ impl Watcher {
             seized_after: false,
         });
         self.follow(self.lives.len() - 1);
+    }
+
+    /// Where the file lies that a process executes. One that ends in this moment shows no path any
+    /// more; then it is where the same file was before.
+    fn path_of(&mut self, pid: u32, file: FileKey) -> PathBuf {
+        let path = proc::executable_path(pid);
+        if path.is_absolute() {
+            self.paths.insert(file, path.clone());
+            return path;
+        }
+        self.paths.get(&file).cloned().unwrap_or(path)
     }
 
     /// Whether this is a child between fork and exec: it still runs its parent's program in its
