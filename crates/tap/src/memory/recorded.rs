@@ -30,7 +30,7 @@ const MAGIC: &[u8; 8] = b"covtapmm";
 const VERSION: u32 = 1;
 /// No recording holds more memory than this, in bytes: a few bytes of runs can claim a lot.
 const MOST_MEMORY: u64 = 1 << 28;
-/// Addresses of processes lie below.
+/// Addresses of processes lie below, and places in files.
 const ADDRESSES_END: u64 = 1 << 63;
 /// Zero bytes that are worth a run of their own.
 const RUN: usize = 64;
@@ -289,7 +289,12 @@ impl<'a> Input<'a> {
             ));
         }
         let [rights] = self.array()?;
+        let at = self.at;
         let offset = self.u64()?;
+        if offset >= ADDRESSES_END {
+            let expected = format!("a place in a file below {ADDRESSES_END:#x}");
+            return Err(Damage::new(at, expected, format!("{offset:#x}")));
+        }
         let file = self.file()?;
         let path = OsString::from_vec(self.text()?).into();
         let region = Region {
@@ -453,6 +458,20 @@ mod tests {
         bytes[length.unwrap() + 3] = 0x20;
         let damage = Recording::from_bytes(&bytes).unwrap_err();
         assert!(damage.expected.contains("268435456 bytes"), "{damage}");
+    }
+
+    #[test]
+    fn places_that_cannot_be_are_refused() {
+        let mut recording = empty();
+        recording.add(&region(0x100, 0x200), 0x100, vec![1; 8]);
+        let bytes = recording.to_bytes();
+        for (number, expected) in [(0x100_u64, "memory below 0x8"), (0x1000, "file below 0x8")] {
+            let at = bytes.windows(8).position(|w| w == number.to_le_bytes());
+            let mut other = bytes.clone();
+            other[at.unwrap() + 7] = 0x80;
+            let damage = Recording::from_bytes(&other).unwrap_err();
+            assert!(damage.expected.contains(expected), "{damage}");
+        }
     }
 
     fn contents() -> impl Strategy<Value = Vec<u8>> {
