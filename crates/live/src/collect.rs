@@ -95,13 +95,7 @@ pub fn place(raw: &Path, pod: &Pod, files: &[CounterFileName]) -> io::Result<Vec
         link(&last.path, &target)?;
         return Ok(Vec::new());
     };
-    let states: Vec<Counters> = files
-        .iter()
-        .map(|file| build.counters(std::slice::from_ref(file)).0)
-        .collect();
-    let cleared = states
-        .windows(2)
-        .any(|pair| backwards(&build.meta, &pair[0], &pair[1]));
+    let (own, cleared) = own_state(&build, files);
     let note = |found: String, effect: &str| {
         Problem::new(
             Severity::Note,
@@ -112,7 +106,7 @@ pub fn place(raw: &Path, pod: &Pod, files: &[CounterFileName]) -> io::Result<Vec
         )
     };
     if cleared {
-        let bytes = write(&build, &build.counters(files).0, &last.path);
+        let bytes = write(&build, &own, &last.path);
         write_atomically(&target, &bytes).map_err(io::Error::other)?;
         return Ok(vec![note(
             format!("{} and counters that went backwards", files.len()),
@@ -169,7 +163,7 @@ pub fn place_state(
         ..files[0].clone()
     };
     let tapped = build.counters(&[tapped]).0;
-    let own = own_state(&build, files);
+    let (own, _) = own_state(&build, files);
     if !backwards(&build.meta, &own, &tapped) {
         link(&state.file, &target)?;
         return Ok(Vec::new());
@@ -223,8 +217,8 @@ pub fn since_the_run(raw: &Path, baseline: &Path, state: &State) -> io::Result<(
 }
 
 /// What the files of one life say together: the last one counts, unless the process cleared its
-/// counters in between.
-fn own_state(build: &Build, files: &[CounterFileName]) -> Counters {
+/// counters in between. Then, and that is the second value, they are added up.
+fn own_state(build: &Build, files: &[CounterFileName]) -> (Counters, bool) {
     let states: Vec<Counters> = files
         .iter()
         .map(|file| build.counters(std::slice::from_ref(file)).0)
@@ -233,8 +227,8 @@ fn own_state(build: &Build, files: &[CounterFileName]) -> Counters {
         .windows(2)
         .any(|pair| backwards(&build.meta, &pair[0], &pair[1]));
     match states.into_iter().next_back() {
-        Some(last) if !cleared => last,
-        _ => build.counters(files).0,
+        Some(last) if !cleared => (last, false),
+        _ => (build.counters(files).0, cleared),
     }
 }
 

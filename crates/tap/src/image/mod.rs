@@ -36,6 +36,16 @@ impl FileKey {
             size: metadata.size(),
         }
     }
+
+    /// The key of a file that may not be seen: one of its own for each process.
+    pub(crate) fn hidden(pid: u32, start_ticks: u64) -> Self {
+        Self {
+            device: u64::MAX,
+            inode: pid.into(),
+            modified: (0, 0),
+            size: start_ticks,
+        }
+    }
 }
 
 /// Addresses that the symbol table names, relative to the image's base.

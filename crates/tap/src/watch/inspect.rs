@@ -2,44 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use covtap_profile::go::executable;
 
 use super::wake::Waker;
+use crate::image::FileKey;
 use crate::life::Inspection;
-
-/// The identity of a file and its contents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileKey {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
-
-impl FileKey {
-    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            size: metadata.size(),
-        }
-    }
-
-    /// The key of a file that may not be seen: one of its own for each process.
-    pub(super) fn hidden(pid: u32, start_ticks: u64) -> Self {
-        Self {
-            device: u64::MAX,
-            inode: pid.into(),
-            modified: (0, 0),
-            size: start_ticks,
-        }
-    }
-}
 
 /// Every executable that was seen, looked at once.
 pub(super) struct Inspector {

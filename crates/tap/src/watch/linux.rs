@@ -15,11 +15,12 @@ use rustix::process::{
 
 use super::events::{ProcessEvent, ProcessEvents};
 use super::hold::{self, Held, Hold, Unmarked};
-use super::inspect::{FileKey, Inspector};
+use super::inspect::Inspector;
 use super::states::States;
 use super::wake::Wake;
 use super::{Means, Options, Scope};
 use crate::clock::Moment;
+use crate::image::FileKey;
 use crate::life::{CoverageDirectory, End, Inspection, Life, Status, Tap};
 use crate::proc::{self, Stat};
 use crate::trace::{self, SeizeError, Survival, Tracer};
@@ -247,17 +248,20 @@ impl Watcher {
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let hold = self.hold.iter().map(AsFd::as_fd);
         let events = self.events.iter().map(AsFd::as_fd);
-        let ends = self
-            .current
-            .values()
-            .filter_map(|&index| self.lives[index].end.as_ref())
-            .map(AsFd::as_fd);
         [self.wake.as_fd()]
             .into_iter()
             .chain(hold)
             .chain(events)
-            .chain(ends)
+            .chain(self.ends())
             .collect()
+    }
+
+    /// Become readable when a life of interest ends that is not traced.
+    fn ends(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.current
+            .values()
+            .filter_map(|&index| self.lives[index].end.as_ref())
+            .map(AsFd::as_fd)
     }
 
     /// How long to wait before the next [`Watcher::look`], at most.
@@ -326,12 +330,7 @@ impl Watcher {
     }
 
     fn ended_descriptor(&self) -> bool {
-        let ends: Vec<BorrowedFd<'_>> = self
-            .current
-            .values()
-            .filter_map(|&index| self.lives[index].end.as_ref())
-            .map(AsFd::as_fd)
-            .collect();
+        let ends: Vec<BorrowedFd<'_>> = self.ends().collect();
         // An error here means "look": it costs a moment and no more.
         !ends.is_empty() && super::wake::wait(&ends, Some(Duration::ZERO)).unwrap_or(true)
     }
