@@ -2,14 +2,16 @@
 //!
 //! The service has one handler goroutine at a time (`GOMAXPROCS=1`), on a processor of its own. Its
 //! client sends requests by the hundred and reads their answers, so that the service works through
-//! and is not woken for each. Every round serves the same number of requests in each way, in another
-//! order each time; a round gives one ratio for each way. A way that does nothing is the control: its
-//! interval says what the machine is good for.
+//! and is not woken for each. A ratio comes from four slices of the same number of requests: without,
+//! with, with, without (or the other way round, every second time), so that a machine that becomes
+//! slower or faster changes nothing. Each slice begins with requests that are not counted: what the way
+//! before it left in the caches is gone by then. A way that does nothing is the control: its interval
+//! says what the machine is good for.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,8 +30,10 @@ use crate::sh::{About, Result, fail};
 const ACCEPTED: (f64, f64) = (0.98, 1.02);
 /// Handlers of the service; a batch asks each once.
 const HANDLERS: usize = 200;
-/// The time of one way in one round, about: short, so that the machine is the same for all of them.
-const SLICE: Duration = Duration::from_millis(100);
+/// The time of a slice, about: three snapshots of ten a second.
+const SLICE: Duration = Duration::from_millis(310);
+/// One part in so many of a slice goes before it, uncounted.
+const SETTLING: usize = 10;
 /// The time between two snapshots.
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -42,7 +46,8 @@ enum Way {
     Seized,
 }
 
-const WAYS: [Way; 4] = [Way::Nothing, Way::Control, Way::Snapshots, Way::Seized];
+/// Those that are compared with nothing.
+const WAYS: [Way; 3] = [Way::Control, Way::Snapshots, Way::Seized];
 
 /// The service and its client's connection.
 struct Service {
@@ -97,35 +102,51 @@ impl Service {
         Ok(())
     }
 
-    /// Serves so many batches; the processor time a request.
+    /// Serves so many batches, after some that are not counted; the processor time a request.
     fn serve(&mut self, batches: usize) -> Result<f64> {
+        self.answer(batches / SETTLING)?;
         let pid = self.process.pid();
         let before = cpu(pid)?;
+        self.answer(batches)?;
+        let used = cpu(pid)?.saturating_sub(before);
+        Ok(used.as_secs_f64() / (batches * HANDLERS) as f64)
+    }
+
+    fn answer(&mut self, batches: usize) -> Result {
         for _ in 0..batches {
             self.stream.write_all(&self.batch).about("the service")?;
             self.stream
                 .read_exact(&mut self.answers)
                 .about("the service")?;
         }
-        let used = cpu(pid)?.saturating_sub(before);
-        Ok(used.as_secs_f64() / (batches * HANDLERS) as f64)
+        Ok(())
     }
 }
 
-/// Takes snapshots until it is told to end.
-fn take_snapshots(
-    attached: &mut Attached,
-    end: &AtomicBool,
-    taken: &AtomicU32,
-) -> std::result::Result<(), covtap_tap::go::SnapshotError> {
-    let mut next = Instant::now();
-    while !end.load(Ordering::Acquire) {
-        attached.snapshot()?;
-        taken.fetch_add(1, Ordering::Relaxed);
-        next += EVERY;
-        thread::park_timeout(next.saturating_duration_since(Instant::now()));
-    }
-    Ok(())
+/// Takes snapshots while `work` runs; what it gave, and how many were taken.
+fn meanwhile(attached: &mut Attached, work: impl FnOnce() -> Result<f64>) -> Result<(f64, u32)> {
+    let end = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut next, mut taken) = (Instant::now(), 0);
+            loop {
+                next += EVERY;
+                thread::park_timeout(next.saturating_duration_since(Instant::now()));
+                if end.load(Ordering::Acquire) {
+                    return Ok::<_, covtap_tap::go::SnapshotError>(taken);
+                }
+                attached.snapshot()?;
+                taken += 1;
+            }
+        });
+        let cost = work();
+        end.store(true, Ordering::Release);
+        reader.thread().unpark();
+        match reader.join() {
+            Ok(taken) => Ok((cost?, taken.about("a snapshot")?)),
+            Err(_) => fail!("the reader panicked"),
+        }
+    })
 }
 
 /// Measures all ways and prints their ratios.
@@ -155,50 +176,45 @@ pub(super) fn costs(bench: &Bench) -> Result {
 
     // Warm, and long enough to know how many requests fill a slice.
     let (began, mut batches) = (Instant::now(), 0);
-    while began.elapsed() < 10 * SLICE {
-        service.serve(1)?;
+    while began.elapsed() < 4 * SLICE {
+        service.answer(1)?;
         batches += 1;
     }
-    let batches = (batches / 10).max(1);
-    let rounds = bench.often(60, 300);
+    let batches = (batches / 4).max(SETTLING);
+    let rounds = bench.often(6, 120);
     let mut ratios: [Vec<f64>; WAYS.len()] = Default::default();
     let mut costs = Vec::new();
-    let (taken, mut time) = (AtomicU32::new(0), Duration::ZERO);
+    let (mut taken, mut time) = (0, Duration::ZERO);
     for round in 0..rounds {
-        let mut cost = [0.0; WAYS.len()];
-        for turn in 0..WAYS.len() {
-            let which = (round + turn) % WAYS.len();
-            let way = WAYS[which];
-            let began = Instant::now();
-            cost[which] = match way {
-                Way::Nothing | Way::Control => service.serve(batches)?,
-                Way::Seized => {
-                    tracer.seize(pid).about("the service")?;
-                    let cost = service.serve(batches);
-                    tracer.detach(pid);
-                    cost?
-                }
-                Way::Snapshots => {
-                    let end = AtomicBool::new(false);
-                    thread::scope(|scope| {
-                        let reader = scope.spawn(|| take_snapshots(&mut attached, &end, &taken));
-                        let cost = service.serve(batches);
-                        end.store(true, Ordering::Release);
-                        reader.thread().unpark();
-                        match reader.join() {
-                            Ok(read) => read.about("a snapshot").and(cost),
-                            Err(_) => fail!("the reader panicked"),
-                        }
-                    })?
-                }
+        for (ratios, way) in ratios.iter_mut().zip(WAYS) {
+            let order = match round % 2 {
+                0 => [Way::Nothing, way, way, Way::Nothing],
+                _ => [way, Way::Nothing, Way::Nothing, way],
             };
-            if way == Way::Snapshots {
-                time += began.elapsed();
+            // Of nothing, and of the way: the control is a way although it does nothing.
+            let mut sums = [0.0; 2];
+            for this in order {
+                let began = Instant::now();
+                let cost = match this {
+                    Way::Nothing | Way::Control => service.serve(batches)?,
+                    Way::Seized => {
+                        tracer.seize(pid).about("the service")?;
+                        let cost = service.serve(batches);
+                        tracer.detach(pid);
+                        cost?
+                    }
+                    Way::Snapshots => {
+                        let (cost, snapshots) =
+                            meanwhile(&mut attached, || service.serve(batches))?;
+                        taken += snapshots;
+                        time += began.elapsed();
+                        cost
+                    }
+                };
+                sums[usize::from(this == way)] += cost;
             }
-        }
-        costs.push(cost[0]);
-        for (ratios, cost_of_way) in ratios.iter_mut().zip(cost) {
-            ratios.push(cost_of_way / cost[0]);
+            costs.push(sums[0] / 2.0);
+            ratios.push(sums[1] / sums[0]);
         }
     }
     drop(tracer);
@@ -206,20 +222,20 @@ pub(super) fn costs(bench: &Bench) -> Result {
         fail!("the tracer told what was not expected: {event:?}");
     }
     sched_setaffinity(None, &allowed).about("processors")?;
-    let control = Middle::of(ratios[1].clone());
+    let control = Middle::of(ratios[0].clone());
     println!(
-        "{} requests a slice, {:.1} us of processor time each; {rounds} rounds; counters of {} kB; {:.1} \
+        "{} requests a slice, {:.1} us of processor time each; {rounds} ratios of four slices each; counters of {} kB; {:.1} \
          snapshots a second",
         batches * HANDLERS,
         Middle::of(costs).median * 1e6,
         (counters.end - counters.start) / 1000,
-        f64::from(taken.load(Ordering::Relaxed)) / time.as_secs_f64(),
+        f64::from(taken) / time.as_secs_f64(),
     );
     println!(
         "{:<32} {:>7}  {:<15} inside {}..{}",
         "processor time a request, to none", "ratio", "95 % interval", ACCEPTED.0, ACCEPTED.1
     );
-    for (way, ratios) in WAYS.into_iter().zip(ratios).skip(1) {
+    for (way, ratios) in WAYS.into_iter().zip(ratios) {
         let name = match way {
             Way::Nothing | Way::Control => "nothing again: the control",
             Way::Snapshots => "10 snapshots a second",
