@@ -217,17 +217,34 @@ impl Attached {
     /// # Errors
     /// [`SnapshotError`].
     pub fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
-        let memory = &*self.process.memory;
-        let snapshot = self.reader.snapshot(memory, &self.build)?;
-        if self.layout.complete == Complete::Count {
-            // Nothing of the process's own says that the list is whole.
-            let known = self.build.entries.len();
-            let [_, now] = memory::words::<2>(memory, self.layout.list)?;
-            if now != known as u64 {
-                return Err(SnapshotError::Grown { known, now });
-            }
-        }
+        let snapshot = self.reader.snapshot(&*self.process.memory, &self.build)?;
+        self.has_not_grown()?;
         Ok(snapshot)
+    }
+
+    /// The counters as they are now, unless they are what they were in the last snapshot.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn changed_snapshot(&mut self) -> Result<Option<Snapshot>, SnapshotError> {
+        if self.reader.is_unchanged(&*self.process.memory)? {
+            self.has_not_grown()?;
+            return Ok(None);
+        }
+        self.snapshot().map(Some)
+    }
+
+    /// Where nothing of the process's own says that the list of packages is whole.
+    fn has_not_grown(&self) -> Result<(), SnapshotError> {
+        if self.layout.complete != Complete::Count {
+            return Ok(());
+        }
+        let known = self.build.entries.len();
+        let [_, now] = memory::words::<2>(&*self.process.memory, self.layout.list)?;
+        if now != known as u64 {
+            return Err(SnapshotError::Grown { known, now });
+        }
+        Ok(())
     }
 
     /// The counters of a process in its exit stop. By the same rule: its other threads may go on for

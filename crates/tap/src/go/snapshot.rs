@@ -175,6 +175,8 @@ pub(crate) struct Reader {
     later: Vec<u32>,
     /// Whether `earlier` holds a read.
     primed: bool,
+    /// Whether `earlier` is what the last snapshot was made of.
+    accepted: bool,
 }
 
 impl Reader {
@@ -186,6 +188,7 @@ impl Reader {
             earlier: vec![0; length],
             later: vec![0; length],
             primed: false,
+            accepted: false,
         }
     }
 
@@ -194,12 +197,29 @@ impl Reader {
         pod::bytes_of_slice(&self.earlier).to_vec()
     }
 
+    /// Whether every word is what it was in the read that was accepted last. One read tells.
+    pub(crate) fn is_unchanged(&mut self, memory: &dyn Memory) -> Result<bool, SnapshotError> {
+        if !self.accepted {
+            return Ok(false);
+        }
+        memory.read(
+            self.addresses.start,
+            pod::bytes_of_slice_mut(&mut self.later),
+        )?;
+        let same = self.earlier == self.later;
+        if same {
+            memory.check()?;
+        }
+        Ok(same)
+    }
+
     /// A snapshot of the build that these words count for.
     pub(crate) fn snapshot(
         &mut self,
         memory: &dyn Memory,
         build: &Arc<Build>,
     ) -> Result<Snapshot, SnapshotError> {
+        self.accepted = false;
         let mut reads = 0;
         let mut more = READS_MORE;
         loop {
@@ -209,6 +229,7 @@ impl Reader {
             let fits = dropped.keys().all(|d| *d == Dropped::BeforePackage);
             if fits || more == 0 {
                 memory.check()?;
+                self.accepted = fits;
                 return Ok(Snapshot {
                     at,
                     counters,

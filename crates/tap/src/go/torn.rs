@@ -304,6 +304,29 @@ fn one_read_is_enough_when_nothing_new_ran() {
 }
 
 #[test]
+fn only_what_was_read_before_is_unchanged() {
+    let build = build();
+    let first = entry(RECORDS[1], Stores::Single, &[]);
+    let again = Store {
+        at: RECORDS[1].at + 3,
+        values: vec![2],
+    };
+    let stores: Vec<Store> = first.iter().cloned().chain([again]).collect();
+    // Two reads for the first snapshot, two that see the same, and then one that sees one count more.
+    let schedule = [4, 4, 4, 4, 4, 4, 4, 4, 5, 5].to_vec();
+    let memory = Scripted::new(START, pages(6), stores, schedule);
+    let mut reader = Reader::new(memory.addresses());
+    // Nothing has been accepted yet; that read is not even made.
+    assert!(!reader.is_unchanged(&memory).unwrap());
+    reader.snapshot(&memory, &build).unwrap();
+    assert!(reader.is_unchanged(&memory).unwrap());
+    assert!(reader.is_unchanged(&memory).unwrap());
+    assert!(!reader.is_unchanged(&memory).unwrap());
+    let snapshot = reader.snapshot(&memory, &build).unwrap();
+    assert_eq!(snapshot.counters.get(1, 0), Some(&[2, 0][..]));
+}
+
+#[test]
 fn a_process_that_never_rests_is_told_and_nothing_is_guessed() {
     // A word that comes and goes, as nothing in a Go program does.
     let stores: Vec<Store> = (0..MOST_READS + 1)

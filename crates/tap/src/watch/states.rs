@@ -32,6 +32,8 @@ use crate::trace::Stop;
 
 /// The time between two tries to attach while a program initialises its packages.
 const FIRST_TRIES: Duration = Duration::from_millis(2);
+/// A read may be early by one part in so many of the time between two.
+const EARLY: u32 = 10;
 /// Threads that read exit stops.
 const LAST_READERS: usize = 2;
 
@@ -302,16 +304,26 @@ impl Shared {
     /// The thread that reads what runs.
     fn read_what_runs(&self, begun: &Receiver<Key>) {
         let mut due: BinaryHeap<Due> = BinaryHeap::new();
+        let mut awake = false;
         loop {
             let now = Instant::now();
-            let next = due.peek().map(|d| d.at.saturating_duration_since(now));
+            let next = due
+                .peek()
+                .map(|d| (d.at.saturating_duration_since(now), d.pause));
             let key = match next {
-                Some(Duration::ZERO) => due.pop().map(|d| (d.key, d.pause)),
-                Some(wait) => match begun.recv_timeout(wait) {
-                    Ok(key) => Some((key, FIRST_TRIES)),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => break,
-                },
+                // Once awake, what is due in a moment is read too: one waking for many lives.
+                Some((wait, pause)) if wait.is_zero() || awake && wait <= pause / EARLY => {
+                    awake = true;
+                    due.pop().map(|d| (d.key, d.pause))
+                }
+                Some((wait, _)) => {
+                    awake = false;
+                    match begun.recv_timeout(wait) {
+                        Ok(key) => Some((key, FIRST_TRIES)),
+                        Err(RecvTimeoutError::Timeout) => None,
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
                 None => match begun.recv() {
                     Ok(key) => Some((key, FIRST_TRIES)),
                     Err(_) => break,
@@ -346,14 +358,26 @@ impl Shared {
             Err(error) if error.is_passing() => return Some(false),
             Err(_) => return None,
         }
+        // What could not be written is tried again.
+        let again = known.trouble.is_some();
         let Some((attached, _)) = &mut known.attached else {
             return None;
         };
-        match attached.snapshot() {
-            Ok(snapshot) => {
+        let at = Moment::now();
+        let snapshot = if again {
+            attached.snapshot().map(Some)
+        } else {
+            attached.changed_snapshot()
+        };
+        match snapshot {
+            Ok(Some(snapshot)) => {
                 let at = snapshot.at;
                 known.snapshots += 1;
                 self.keep(key, &mut known, snapshot, Last::Running { at });
+            }
+            Ok(None) => {
+                known.snapshots += 1;
+                known.last = Some(Last::Running { at });
             }
             // The next one may fare better; the one kept stays.
             Err(error) => known.trouble = Some(error.to_string()),
@@ -429,12 +453,14 @@ impl Shared {
             .is_some_and(|(kept, _)| kept.at_least(&snapshot) && snapshot.at_least(kept));
         if unchanged {
             known.last = Some(last);
+            known.trouble = None;
             return;
         }
         match self.write(key, attached, &snapshot, &known.arguments) {
             Ok(file) => {
                 known.kept = Some((snapshot, file));
                 known.last = Some(last);
+                known.trouble = None;
             }
             Err(error) => {
                 let folder = self.folder.display();
