@@ -199,6 +199,7 @@ mod tests {
     fn target(name: &str, pid: u32, outcome: Outcome) -> Target {
         Target {
             workload: name.into(),
+            container: None,
             pid: Some(pid),
             generation: 0,
             executable: None,

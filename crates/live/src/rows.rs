@@ -1,12 +1,13 @@
 //! Lives and files to ledger rows: what was expected, what came, and why something did not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use covtap_model::ledger::{self, Instrumented, Outcome, Route, Target};
 use covtap_profile::go::directory::Pod;
 
 use crate::attribute::{Attribution, CounterFile, file_name, unclaimed};
+use crate::surroundings::Whereabouts;
 use covtap_tap::clock::Moment;
 use covtap_tap::life::{
     CoverageDirectory, End, Inspection, Last, Life, State, Status, Tap, base_name,
@@ -34,6 +35,8 @@ pub struct Observed<'a> {
     pub began: Moment,
     /// Whether these are all processes below CMD: then what still runs is of interest.
     pub tree: bool,
+    /// Where the lives of containers ran, by index.
+    pub whereabouts: &'a BTreeMap<usize, Whereabouts>,
     /// The repository's Go modules.
     pub modules: &'a BTreeSet<String>,
     /// The coverage directories that were read, the run's own first.
@@ -78,7 +81,7 @@ pub fn rows(observed: &Observed<'_>, expectation: &Expectation) -> Vec<Row> {
         .map(|(file, lives)| of_ambiguous(observed, file, lives));
     let mut rows: Vec<Row> = seen.chain(unseen).chain(ambiguous).collect();
     for name in &expectation.require {
-        if !rows.iter().any(|row| row.target.workload == *name) {
+        if !rows.iter().any(|row| is_of(&row.target, name)) {
             rows.push(never_seen(name));
         }
     }
@@ -97,11 +100,21 @@ enum Role {
     Program,
 }
 
-fn role(expectation: &Expectation, name: &str, executable: &Path, built_as_test: bool) -> Role {
-    if expectation.require.iter().any(|r| r == name) {
+fn role(
+    expectation: &Expectation,
+    name: &str,
+    executable: &Path,
+    built_as_test: bool,
+    place: Option<&Whereabouts>,
+) -> Role {
+    let named = |names: &[String]| {
+        let of_place = |n: &String| place.is_some_and(|place| is_named(&place.workload, n));
+        names.iter().any(|n| n == name || of_place(n))
+    };
+    if named(&expectation.require) {
         return Role::Required;
     }
-    if expectation.ignore.iter().any(|r| r == name) {
+    if named(&expectation.ignore) {
         return Role::Ignored;
     }
     if expectation.include_test_binaries {
@@ -122,6 +135,17 @@ fn role(expectation: &Expectation, name: &str, executable: &Path, built_as_test:
     Role::Program
 }
 
+/// Whether a workload is meant: `deployment/api`, or `api` alone.
+fn is_named(workload: &str, name: &str) -> bool {
+    workload == name || workload.rsplit('/').next() == Some(name)
+}
+
+/// Whether a row is of the workload or of the executable that is meant.
+fn is_of(target: &Target, name: &str) -> bool {
+    let executable = target.executable.as_deref().unwrap_or_default();
+    is_named(&target.workload, name) || base_name(Path::new(executable)) == name
+}
+
 fn of_life(
     observed: &Observed<'_>,
     expectation: &Expectation,
@@ -129,6 +153,10 @@ fn of_life(
     life: &Life,
 ) -> Option<Row> {
     let name = life.name();
+    let place = observed.whereabouts.get(&index);
+    if place.is_some_and(|place| !place.selected) {
+        return None;
+    }
     let files: &[CounterFile] = observed
         .attribution
         .of_lives
@@ -145,6 +173,7 @@ fn of_life(
         &name,
         &life.executable,
         go.is_some_and(|go| go.is_test()),
+        place,
     );
 
     let expected = match role {
@@ -158,7 +187,7 @@ fn of_life(
     };
     let missed = life.start_ticks == 0;
     let of_interest = expected.is_some() || instrumented || of_repository || missed;
-    let left_behind = observed.tree && life.running();
+    let left_behind = observed.tree && place.is_none() && life.running();
     if !of_interest && !left_behind {
         return None;
     }
@@ -177,7 +206,8 @@ fn of_life(
         End::Exec { at } => (Some(at), Some("exec".to_owned())),
     };
     let target = Target {
-        workload: name,
+        workload: place.map_or(name, |place| place.workload.clone()),
+        container: place.map(|place| place.container.clone()),
         pid: Some(life.pid),
         generation: life.generation,
         executable: Some(life.executable.to_string_lossy().into_owned()),
@@ -466,7 +496,7 @@ fn of_files(observed: &Observed<'_>, expectation: &Expectation, files: &[Counter
     let program = last.and_then(|f| (observed.program)(&f.name.path));
     let executable = PathBuf::from(program.as_deref().unwrap_or("?"));
     let name = base_name(&executable);
-    let (expected, outcome, merge) = match role(expectation, &name, &executable, false) {
+    let (expected, outcome, merge) = match role(expectation, &name, &executable, false, None) {
         Role::Ignored => (
             None,
             Outcome::Listed {
@@ -491,6 +521,7 @@ fn of_files(observed: &Observed<'_>, expectation: &Expectation, files: &[Counter
     };
     let target = Target {
         workload: name,
+        container: None,
         pid: last.and_then(|f| u32::try_from(f.name.pid).ok()),
         generation: 0,
         executable: program,
@@ -527,6 +558,7 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
     let target = Target {
         workload: (observed.program)(&file.name.path)
             .map_or_else(|| "?".into(), |p| base_name(Path::new(&p))),
+        container: None,
         pid: None,
         generation: 0,
         executable: None,
@@ -557,6 +589,7 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
 fn never_seen(name: &str) -> Row {
     let target = Target {
         workload: name.into(),
+        container: None,
         pid: None,
         generation: 0,
         executable: None,
@@ -653,6 +686,7 @@ mod tests {
             &Observed {
                 lives,
                 tree: true,
+                whereabouts: &BTreeMap::new(),
                 files: true,
                 began: Moment(0),
                 modules: &modules,

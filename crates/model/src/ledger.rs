@@ -28,8 +28,11 @@ pub struct Ledger {
 /// One process life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
-    /// What a person calls it: the name of the executable.
+    /// What a person calls it: `deployment/api` in a cluster, elsewhere the name of the executable.
     pub workload: String,
+    /// The container that it ran in; absent for a process of the command itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// Process id on this machine; absent for a life that is known from its files alone and whose
     /// files do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +68,40 @@ pub struct Target {
     pub state: Option<State>,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// The container of a target. What is not known is absent: a pod that no cluster told of has its uid
+/// only, as the control group of its processes says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Container {
+    /// The cluster, by the name of its context: `kind-dev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The node that it ran on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The namespace of its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The name of its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The uid of its pod; of a static pod the hash of its configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// The name of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The id that its engine gave it: 64 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The image as it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The image as the engine resolved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -228,6 +265,7 @@ mod tests {
     fn target(expected: bool, outcome: Outcome) -> Target {
         Target {
             workload: "svc".into(),
+            container: None,
             pid: Some(7),
             generation: 0,
             executable: None,
