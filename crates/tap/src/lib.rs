@@ -12,6 +12,7 @@
 //! | [`watch`] | finds processes as they start and tells when they end |
 //! | [`life`] | one process life: what is known of it |
 //! | [`proc`] | reads of `/proc` |
+//! | [`cgroup`] | the pod and the container of a process |
 //! | [`clock`] | UTC times |
 //!
 //! The stages of a look into a process have a type each:
@@ -19,6 +20,7 @@
 
 #![cfg(unix)]
 
+pub mod cgroup;
 pub mod clock;
 pub mod life;
 pub mod watch;
