@@ -155,6 +155,8 @@ mod tests {
             coverage_directory: CoverageDirectory::Unknown,
             began: Moment(began * 1_000_000_000),
             first_seen: Moment(began * 1_000_000_000),
+            cgroup: None,
+            added: None,
             end: ended.map_or(End::None, |at| End::Gone {
                 at: Moment(at * 1_000_000_000),
                 status: None,

@@ -648,6 +648,8 @@ mod tests {
             coverage_directory: CoverageDirectory::Set("/run/raw-files".into()),
             began: Moment(1_000_000_000),
             first_seen: Moment(1_000_000_000),
+            cgroup: None,
+            added: None,
             end: End::Gone {
                 at: Moment(9_000_000_000),
                 status: Some(Status::Exit(0)),

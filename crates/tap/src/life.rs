@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use covtap_profile::go::executable::Executable;
 
+use crate::cgroup::{ContainerId, Place};
 use crate::clock::Moment;
 
 /// How a process ended.
@@ -197,6 +198,13 @@ pub struct Life {
     pub began: Moment,
     /// When it was first seen.
     pub first_seen: Moment,
+    /// The pod and the container that it began in. `None` when that could not be read, and for
+    /// programs of no interest.
+    pub cgroup: Option<Place>,
+    /// The container through which it is watched, of those that were added to the scope. `None` for a
+    /// life of the scope itself, in the tree or elsewhere: only such a one is waited for and asked to
+    /// end.
+    pub added: Option<ContainerId>,
     /// How and when it ended.
     pub end: End,
     /// What the tap got of it.

@@ -16,9 +16,11 @@ use rustix::process::{
 use super::events::{ProcessEvent, ProcessEvents};
 use super::hold::{self, Held, Hold, Unmarked};
 use super::inspect::Inspector;
+use super::reach::Reach;
 use super::states::States;
 use super::wake::Wake;
 use super::{Means, Options, Scope};
+use crate::cgroup::{ContainerId, Place};
 use crate::clock::Moment;
 use crate::image::FileKey;
 use crate::life::{CoverageDirectory, End, Inspection, Life, Status, Tap};
@@ -43,9 +45,8 @@ const KEPT: usize = 4096;
 /// Finds processes, tells when they end, and has the counters of the instrumented ones read.
 pub struct Watcher {
     self_pid: u32,
-    scope: Scope,
+    reach: Reach,
     means: Means,
-    lists_children: bool,
     boot: Moment,
     inspector: Inspector,
     lives: Vec<Watched>,
@@ -119,6 +120,7 @@ impl Watcher {
     /// When a thread or a pipe cannot be made, or the means that was asked for is not to be had.
     pub fn start(options: Options) -> io::Result<Self> {
         let own = getpid();
+        let self_pid = own.as_raw_nonzero().get().unsigned_abs();
         if matches!(options.scope, Scope::Tree) {
             // Linux 3.4 and later have it; before that, orphans are lost from sight, no more.
             let _ = set_child_subreaper(Some(own));
@@ -144,10 +146,9 @@ impl Watcher {
         let mut notes = Vec::new();
         let (means, hold, events) = means(options.means, options.holder, &mut notes)?;
         Ok(Self {
-            self_pid: own.as_raw_nonzero().get().unsigned_abs(),
-            scope: options.scope,
+            self_pid,
+            reach: Reach::of(options.scope, self_pid),
             means,
-            lists_children: proc::lists_children(),
             boot: proc::boot(),
             inspector: Inspector::start(wake.waker()?),
             lives: Vec::new(),
@@ -192,7 +193,7 @@ impl Watcher {
     /// Whether the scope is everything below this process.
     #[must_use]
     pub fn is_tree(&self) -> bool {
-        matches!(self.scope, Scope::Tree)
+        matches!(self.reach.scope(), Scope::Tree)
     }
 
     /// What is worth saying about how processes were watched.
@@ -241,6 +242,21 @@ impl Watcher {
             // It may have ended by now: the next look tells.
             self.take_in();
         }
+    }
+
+    /// Watches all processes of a container too, those of containers inside of it included, from now
+    /// on: [`Life::added`] tells which lives these are.
+    pub fn add_container(&mut self, container: ContainerId) {
+        if self.reach.add(container) {
+            // What runs in it already is found at once.
+            self.next_look = Instant::now();
+        }
+    }
+
+    /// Looks for new processes in a container no more, once it has ended. The lives that are known
+    /// are watched to their ends.
+    pub fn remove_container(&mut self, container: &ContainerId) {
+        self.reach.remove(container);
     }
 
     /// Become readable when something happened that [`Watcher::look`] should see.
@@ -349,7 +365,7 @@ impl Watcher {
             pid, tid, ticket, ..
         } in held
         {
-            let in_scope = self.in_scope(pid);
+            let in_scope = self.reach.holds(pid);
             if in_scope || proc::stat(pid).is_none() {
                 // It may have gone on and ended before it is looked at: events say whether it is ours.
                 self.held.insert(pid);
@@ -385,7 +401,7 @@ impl Watcher {
         for event in events.read() {
             match event {
                 ProcessEvent::Fork { parent, child } => {
-                    if self.told.contains_key(&parent) || self.in_scope(child) {
+                    if self.told.contains_key(&parent) || self.reach.holds(child) {
                         self.told.insert(
                             child,
                             Told {
@@ -398,7 +414,7 @@ impl Watcher {
                     }
                 }
                 ProcessEvent::Exec { pid } => {
-                    if !self.told.contains_key(&pid) && !self.in_scope(pid) {
+                    if !self.told.contains_key(&pid) && !self.reach.holds(pid) {
                         continue;
                     }
                     let told = self.told.entry(pid).or_insert(Told {
@@ -482,10 +498,10 @@ impl Watcher {
 
     /// A process that was gone before its program could be looked at.
     fn missed(&mut self, pid: u32, parent: u32, status: Status, now: Moment) {
-        let parent = self
-            .current
-            .get(&parent)
-            .map_or_else(|| parent.to_string(), |&i| self.lives[i].life.name());
+        let known = self.current.get(&parent).map(|&i| &self.lives[i].life);
+        let parent = known.map_or_else(|| parent.to_string(), Life::name);
+        let cgroup = known.and_then(|life| life.cgroup.clone());
+        let added = known.and_then(|life| life.added.clone());
         self.lives.push(Watched {
             life: Life {
                 pid,
@@ -499,6 +515,8 @@ impl Watcher {
                 coverage_directory: CoverageDirectory::Unknown,
                 began: now,
                 first_seen: now,
+                cgroup,
+                added,
                 end: End::Gone {
                     at: now,
                     status: Some(status),
@@ -606,7 +624,8 @@ impl Watcher {
         let began = Instant::now();
         let last = std::mem::replace(&mut self.last_look, now);
         let mut alive = BTreeSet::new();
-        for pid in self.processes() {
+        let ours = self.hold.as_ref().map(Hold::processes).unwrap_or_default();
+        for pid in self.reach.processes(&ours) {
             if let Some(stat) = proc::stat(pid) {
                 self.see(pid, stat, now, last);
                 if !stat.ended() {
@@ -651,63 +670,6 @@ impl Watcher {
                 current.insert(watched.life.pid, index);
             }
         }
-    }
-
-    /// All processes of the scope.
-    fn processes(&self) -> Vec<u32> {
-        match &self.scope {
-            Scope::Tree => self.descendants(),
-            Scope::Machine => proc::all(),
-            Scope::Cgroup(path) => proc::all()
-                .into_iter()
-                .filter(|pid| proc::in_cgroup(*pid, path))
-                .collect(),
-            Scope::Processes(pids) => pids.iter().copied().collect(),
-        }
-    }
-
-    fn in_scope(&self, pid: u32) -> bool {
-        match &self.scope {
-            Scope::Tree => {
-                // Above every process there is a finite chain; a loop cannot be.
-                let mut above = proc::stat(pid).map(|stat| stat.parent);
-                while let Some(parent) = above.filter(|p| *p > 1 || *p == self.self_pid) {
-                    if parent == self.self_pid {
-                        return true;
-                    }
-                    above = proc::stat(parent).map(|stat| stat.parent);
-                }
-                false
-            }
-            Scope::Machine => true,
-            Scope::Cgroup(path) => proc::in_cgroup(pid, path),
-            Scope::Processes(pids) => pids.contains(&pid),
-        }
-    }
-
-    /// All processes below this one.
-    fn descendants(&self) -> Vec<u32> {
-        let mut found = Vec::new();
-        if self.lists_children {
-            proc::children(self.self_pid, &mut found);
-            let mut next = 0;
-            while let Some(&pid) = found.get(next) {
-                proc::children(pid, &mut found);
-                next += 1;
-            }
-        } else {
-            let parents = proc::parents();
-            let mut above = vec![self.self_pid];
-            while let Some(parent) = above.pop() {
-                for (pid, _) in parents.iter().filter(|(_, p)| *p == parent) {
-                    found.push(*pid);
-                    above.push(*pid);
-                }
-            }
-        }
-        let ours = self.hold.as_ref().map(Hold::processes).unwrap_or_default();
-        found.retain(|pid| !ours.contains(pid));
-        found
     }
 
     /// Takes a look at one process.
@@ -787,6 +749,13 @@ impl Watcher {
             Some(Inspection::Elf(found)) if found.go.is_none()
         );
         let executable = self.path_of(pid, file);
+        // Of most programs nobody asks where they belong; but those of containers are not the tree's.
+        let cgroup = if boring && !self.reach.has_added() {
+            None
+        } else {
+            Place::of(pid).ok()
+        };
+        let added = cgroup.as_ref().and_then(|place| self.reach.added(place));
         self.current.insert(pid, self.lives.len());
         self.lives.push(Watched {
             life: Life {
@@ -803,6 +772,8 @@ impl Watcher {
                 },
                 began,
                 first_seen: now,
+                cgroup,
+                added,
                 end: End::None,
                 tap: Tap::None,
             },
@@ -946,7 +917,7 @@ impl Watcher {
         self.ended_as(pid, Moment::default(), status);
     }
 
-    /// Asks what still runs to end: SIGTERM.
+    /// Asks what still runs to end: SIGTERM. Not what is in containers that were added.
     pub fn terminate(&self) {
         for life in self.running() {
             if let Some(process) = open(life) {
@@ -956,12 +927,14 @@ impl Watcher {
         }
     }
 
-    /// What still runs.
+    /// What still runs, but for what is in containers that were added: these end when whoever made them
+    /// lets them.
     #[must_use]
     pub fn running(&self) -> Vec<&Life> {
         self.current
             .values()
             .map(|&index| &self.lives[index].life)
+            .filter(|life| life.added.is_none())
             .collect()
     }
 

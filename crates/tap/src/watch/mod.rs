@@ -1,7 +1,8 @@
 //! Finds processes as they start and tells when they end.
 //!
 //! In the scope of a tree covtap is the *subreaper* of everything it starts: a process whose parent
-//! has ended becomes covtap's child, so nothing leaves the tree. New processes are found by the best
+//! has ended becomes covtap's child, so nothing leaves the tree. Containers are no part of it, whoever has
+//! started them: they can be added to any scope, and come and go while it is watched. New processes are found by the best
 //! means that is to be had ([`Means`]); elsewhere than on Linux nothing is watched, and the ledger
 //! says so.
 //!
@@ -23,6 +24,8 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 mod nothing;
 mod options;
+#[cfg(target_os = "linux")]
+mod reach;
 #[cfg(target_os = "linux")]
 pub mod states;
 #[cfg(target_os = "linux")]

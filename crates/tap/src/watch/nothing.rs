@@ -12,6 +12,7 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::{pipe, unregister};
 
 use super::Options;
+use crate::cgroup::ContainerId;
 use crate::life::{Life, Status};
 
 /// Sees nothing but the ends of its own children.
@@ -59,6 +60,12 @@ impl Watcher {
     pub fn spawn(&mut self, mut command: Command) -> io::Result<u32> {
         command.spawn().map(|child| child.id())
     }
+
+    /// Watches a container too: here, nothing is.
+    pub fn add_container(&mut self, _: ContainerId) {}
+
+    /// Watches a container no more.
+    pub fn remove_container(&mut self, _: &ContainerId) {}
 
     /// Become readable when a child may have ended.
     #[must_use]

@@ -24,11 +24,15 @@ pub struct Options {
     pub keep_arguments: bool,
 }
 
-/// Which processes are watched.
+/// Which processes are watched, beside those of containers that are added
+/// ([`Watcher::add_container`](super::Watcher::add_container)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything below this process.
     Tree,
+    /// Everything in pods and containers: for an agent in a node, whose own processes and this one's
+    /// container are left out.
+    Containers,
     /// Everything on this machine (in this pid namespace).
     Machine,
     /// The processes of a control group and of those below it: the end of its path in
