@@ -26,6 +26,7 @@ use covtap_tap::clock::Moment;
 use covtap_tap::watch::{Scope, Watcher};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::around::Around;
 use crate::session::{
     self, Event, Finished, Observer, Options, SessionError, conclude, find_modules, record, system,
     watch,
@@ -248,7 +249,7 @@ pub fn serve(
     ready(&folder);
 
     let asked = until_stop(&listener, &signals, &mut watcher, &folder)?;
-    let seen = session::see(watcher, modules);
+    let seen = session::see(watcher, modules, Around::new(None));
     let finished = conclude(
         store,
         folder,

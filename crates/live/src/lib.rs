@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`session`] | `covtap run`, as a list of intentions |
 //! | [`background`] | `covtap start`, `mark`, `stop`: the same across CI steps |
+//! | [`surroundings`], [`around`] | containers and clusters around CMD, as the session is told of them |
 //! | [`store`] | where runs lie: `.covtap/runs/<id>/` |
 //! | [`repository`] | the project around the working directory: its root and its Go modules |
 //! | [`attribute`] | which coverage file was written by which life |
@@ -16,14 +17,17 @@
 
 #![cfg(unix)]
 
+pub mod around;
 pub mod attribute;
 pub mod background;
 pub mod checkout;
 pub mod collect;
 mod command;
+mod directory;
 pub mod repository;
 pub mod rows;
 pub mod session;
 mod signals;
 pub mod store;
+pub mod surroundings;
 mod terminal;

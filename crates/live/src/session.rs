@@ -18,6 +18,7 @@ use covtap_report::exclude::Exclusions;
 use covtap_report::format::{self, Format};
 use rustix::process::Signal;
 
+use crate::around::{Around, Preflight};
 use crate::attribute::{self, Attribution};
 use crate::checkout::Checkout;
 use crate::collect;
@@ -26,6 +27,7 @@ use crate::repository;
 use crate::rows::{self, Expectation, Observed, Row};
 use crate::signals::{Request, Signals};
 use crate::store::{Folder, Store, StoreError};
+use crate::surroundings::{Surroundings, Whereabouts};
 use crate::terminal;
 use covtap_tap::clock::Moment;
 use covtap_tap::life::{Life, Status};
@@ -115,6 +117,15 @@ pub enum Event<'a> {
         /// Their names and process ids.
         processes: Vec<(String, u32)>,
     },
+    /// A container's processes are watched from now on.
+    Watching {
+        /// What a person calls it.
+        name: &'a str,
+    },
+    /// A target is ready to be tested.
+    Ready(&'a Preflight),
+    /// Something around CMD cannot be followed.
+    Trouble(&'a Problem),
     /// Counter files are being read.
     Collecting {
         /// How many.
@@ -198,6 +209,7 @@ impl SessionError {
 pub fn run(
     store: &Store,
     options: &Options,
+    surroundings: Option<&mut dyn Surroundings>,
     observer: &mut dyn Observer,
 ) -> Result<Finished, SessionError> {
     let began = Moment::now();
@@ -209,6 +221,8 @@ pub fn run(
     let signals = Signals::take().map_err(system("take signals"))?;
     let screen = terminal::remember();
     let mut watcher = watch(&folder, options, Scope::Tree)?;
+    let mut around = Around::new(surroundings);
+    around.take(&mut watcher, observer);
     let directory = options.routes.files.then(|| folder.raw_files());
     let modules = find_modules(options);
     let mut command = match command::start(&mut watcher, &options.command, directory.as_deref()) {
@@ -219,11 +233,12 @@ pub fn run(
             return Err(SessionError::Start { command, source });
         }
     };
-    let status = wait_for_command(&signals, &mut command, &mut watcher)?;
+    let status = wait_for_command(&signals, &mut command, &mut watcher, &mut around, observer)?;
     screen.restore();
     observer.event(&Event::CommandEnded(status));
     let_descendants_end(&signals, &mut command, &mut watcher, options, observer)?;
-    let seen = see(watcher, modules);
+    around.finish(&mut watcher, observer);
+    let seen = see(watcher, modules, around);
     conclude(
         store,
         folder,
@@ -236,12 +251,20 @@ pub fn run(
 }
 
 /// Ends the watching: everything that was observed.
-pub(crate) fn see(watcher: Watcher, modules: JoinHandle<BTreeSet<String>>) -> Seen {
+pub(crate) fn see(
+    watcher: Watcher,
+    modules: JoinHandle<BTreeSet<String>>,
+    around: Around<'_>,
+) -> Seen {
+    let (method, notes, tree) = (watcher.method(), watcher.notes(), watcher.is_tree());
+    let lives = watcher.finish();
     Seen {
-        method: watcher.method(),
-        notes: watcher.notes(),
-        tree: watcher.is_tree(),
-        lives: watcher.finish(),
+        method,
+        notes,
+        tree,
+        whereabouts: around.whereabouts(&lives),
+        problems: around.problems(),
+        lives,
         // A panic there is a defect of ours; without the modules fewer programs are expected.
         modules: modules.join().unwrap_or_default(),
     }
@@ -346,15 +369,20 @@ fn wait_for_command(
     signals: &Signals,
     command: &mut Running,
     watcher: &mut Watcher,
+    around: &mut Around<'_>,
+    observer: &mut dyn Observer,
 ) -> Result<Status, SessionError> {
     let mut interrupts = 0;
     loop {
         command.take(&watcher.look());
+        around.take(watcher, observer);
         if let Some(status) = command.status() {
             return Ok(status);
         }
+        let mut descriptors = watcher.descriptors();
+        descriptors.extend(around.descriptor());
         signals
-            .wait(&watcher.descriptors(), watcher.interval())
+            .wait(&descriptors, watcher.interval())
             .map_err(system("wait for events"))?;
         for request in signals.requests() {
             pass_on(request, &mut interrupts, command);
@@ -445,6 +473,10 @@ pub(crate) struct Seen {
     tree: bool,
     /// In order of their first sight.
     lives: Vec<Life>,
+    /// Where those of containers ran, by index.
+    whereabouts: BTreeMap<usize, Whereabouts>,
+    /// What could not be followed around CMD.
+    problems: Vec<Problem>,
     /// Paths of the repository's Go modules.
     modules: BTreeSet<String>,
 }
@@ -469,6 +501,7 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
     let observed = Observed {
         lives: &seen.lives,
         tree: seen.tree,
+        whereabouts: &seen.whereabouts,
         files: options.routes.files,
         began,
         modules: &seen.modules,
@@ -489,6 +522,7 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
             "they are found in the way that the ledger names",
         )
     }));
+    ledger.problems.extend(seen.problems.iter().cloned());
     ledger.problems.extend(older(&attribution));
     (rows, ledger)
 }

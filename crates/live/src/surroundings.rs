@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use covtap_model::ledger::Container;
 use covtap_model::problem::Problem;
-use covtap_tap::cgroup::{ContainerId, Place, PodUid};
+use covtap_tap::cgroup::{ContainerId, Place};
 
 /// What is around CMD.
 pub trait Surroundings {
@@ -20,9 +20,6 @@ pub trait Surroundings {
 
     /// What lies at a place; `None` when nothing is known of it.
     fn whereabouts(&self, place: &Place) -> Option<Whereabouts>;
-
-    /// Whether anything at all was found that was asked for; said when nothing came.
-    fn summary(&self) -> String;
 }
 
 /// Something changed around CMD.
@@ -52,8 +49,6 @@ pub enum News {
 /// A pod that is ready to be tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// Its uid, as control groups name it.
-    pub pod: PodUid,
     /// What a person calls it: `shop/api-7c9`.
     pub name: String,
     /// Its containers that were asked for and run.
@@ -67,8 +62,6 @@ pub struct ReadyContainer {
     pub name: String,
     /// Its id.
     pub id: ContainerId,
-    /// Where `GOCOVERDIR` of its specification lies, in words: `/coverdata on hostPath /coverdata`.
-    pub coverage_directory: Option<String>,
 }
 
 /// Where a target ran.
@@ -80,4 +73,20 @@ pub struct Whereabouts {
     pub container: Container,
     /// Whether it was asked for.
     pub selected: bool,
+}
+
+impl Whereabouts {
+    /// Of a place that nobody has told more of than a control group does. It counts: what came is not
+    /// thrown away because its name is not known.
+    pub(crate) fn of_place(workload: String, place: &Place) -> Self {
+        Self {
+            workload,
+            container: Container {
+                pod_uid: place.pod.as_ref().map(ToString::to_string),
+                id: place.container.as_ref().map(ToString::to_string),
+                ..Container::default()
+            },
+            selected: true,
+        }
+    }
 }

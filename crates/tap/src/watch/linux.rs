@@ -943,6 +943,14 @@ impl Watcher {
         self.lives.iter().map(|watched| &watched.life)
     }
 
+    /// All lives so far, with what is known of their executables by now.
+    pub fn inspections(&self) -> impl Iterator<Item = (&Life, &Inspection)> {
+        self.lives.iter().map(|watched| {
+            let known = self.inspector.get(watched.file);
+            (&watched.life, known.unwrap_or(&watched.life.inspection))
+        })
+    }
+
     /// The states of instrumented lives, where they are read.
     #[must_use]
     pub fn states(&self) -> Option<&States> {
