@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use covtap_cluster::selection::{Labels, WorkloadName};
 use covtap_report::format::{By, Format, Sort};
 
 use crate::units::parse_duration;
@@ -199,6 +200,8 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 
     #[command(flatten)]
+    pub(crate) selecting: Selecting,
+    #[command(flatten)]
     pub(crate) collecting: Collecting,
     #[command(flatten)]
     pub(crate) ending: Ending,
@@ -221,6 +224,50 @@ pub(crate) struct Start {
     pub(crate) collecting: Collecting,
     #[command(flatten)]
     pub(crate) reporting: RunReporting,
+}
+
+/// Which services are meant, in kubectl's words.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Clusters and containers")]
+pub(crate) struct Selecting {
+    /// Services in this namespace; may be repeated [default: that of the context; in Kind clusters that
+    /// appear on this machine, all but Kubernetes' own]
+    #[arg(
+        short,
+        long,
+        value_name = "NAMESPACE",
+        env = "COVTAP_NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub(crate) namespace: Option<Vec<String>>,
+    /// Services in all namespaces, Kubernetes' own too
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// Pods with these labels: app=shop,tier!=test
+    #[arg(short = 'l', long, value_name = "SELECTOR", env = "COVTAP_SELECTOR")]
+    pub(crate) selector: Option<Labels>,
+    /// This workload: deploy/api, statefulset/db, pod/x, or the name alone; also of a Compose service
+    /// or a container of Docker or Podman. May be repeated
+    #[arg(
+        short,
+        long,
+        value_name = "KIND/NAME",
+        env = "COVTAP_WORKLOAD",
+        value_delimiter = ','
+    )]
+    pub(crate) workload: Option<Vec<WorkloadName>>,
+    /// Containers of this name in the pods; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) container: Option<Vec<String>>,
+    /// The cluster of this context
+    #[arg(long, value_name = "NAME", env = "COVTAP_CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// The kubeconfig [default: KUBECONFIG, then ~/.kube/config]
+    #[arg(long, value_name = "FILE", env = "COVTAP_KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Follow no cluster and no containers: only the processes that CMD starts
+    #[arg(long, env = "COVTAP_LOCAL")]
+    pub(crate) local: bool,
 }
 
 /// What is collected and expected.

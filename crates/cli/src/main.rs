@@ -12,6 +12,7 @@ mod output;
 mod place;
 mod progress;
 mod settings;
+mod surroundings;
 mod units;
 
 use std::process::ExitCode;

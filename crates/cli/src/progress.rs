@@ -5,7 +5,9 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
+use covtap_live::around::{Directory, Found, Preflight};
 use covtap_live::session::{Event, Observer};
+use covtap_model::problem::{Severity, printable};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
@@ -109,12 +111,72 @@ impl Observer for Progress {
                     who(processes)
                 ));
             }
+            Event::Watching { name } => output::note(&format!("watching {}", printable(name))),
+            Event::Ready(preflight) => output::note(&ready(preflight)),
+            Event::Trouble(problem) => {
+                if problem.severity != Severity::Note {
+                    self.finish();
+                    output::warning(&problem.to_string());
+                }
+            }
             Event::Collecting { files } => {
                 self.live(format!(
                     "reading {}",
                     count(*files, "counter file", "counter files")
                 ));
             }
+        }
+    }
+}
+
+/// `shop/api-7c9 is ready: api is instrumented, uid 1001, GOCOVERDIR is not set (the tap needs none)`.
+fn ready(preflight: &Preflight) -> String {
+    let name = printable(&preflight.name);
+    match &preflight.found {
+        Found::Instrumented {
+            program,
+            uid,
+            directory,
+        } => {
+            let user = uid.map_or_else(String::new, |uid| format!(" (uid {uid})"));
+            format!(
+                "{name} is ready: {}{user} is instrumented and read from its memory; {}",
+                printable(program),
+                described(directory)
+            )
+        }
+        Found::NotInstrumented { programs } => format!(
+            "{name} is ready: not instrumented: {}",
+            printable(&programs.join(", "))
+        ),
+        Found::Unseen => format!("{name} is ready: no process of it was seen"),
+    }
+}
+
+/// Whether a program could write its files by itself.
+fn described(directory: &Directory) -> String {
+    match directory {
+        Directory::Unset => "GOCOVERDIR is not set".into(),
+        Directory::Unknown => "its GOCOVERDIR could not be looked at".into(),
+        Directory::Absent { path } => {
+            let path = path.to_string_lossy();
+            format!(
+                "GOCOVERDIR={}: there is no such directory",
+                printable(&path)
+            )
+        }
+        Directory::There {
+            path,
+            owner: (uid, gid),
+            mode,
+            writable,
+        } => {
+            let path = path.to_string_lossy();
+            let may = if *writable { "it may" } else { "it may not" };
+            format!(
+                "GOCOVERDIR={} is of {uid}:{gid} with mode {mode:04o}: {may} write there",
+                printable(&path)
+            )
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) struct Copies {
 pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies>), Failure> {
     let Run {
         command,
+        selecting: _,
         collecting,
         ending,
         reporting,

@@ -277,6 +277,16 @@ impl Selection {
         self.containers.is_empty() || self.containers.iter().any(|c| c == name)
     }
 
+    /// Whether this says something that only pods have: then the kubeconfig's cluster is meant too.
+    #[must_use]
+    pub fn asks_for_pods(&self) -> bool {
+        let kinds = self
+            .workloads
+            .iter()
+            .any(|workload| workload.kind.is_some());
+        self.namespaces != Namespaces::Unsaid || !self.labels.is_empty() || kinds
+    }
+
     /// Whether a plain container of an engine is asked for: there are no namespaces and no labels
     /// of Kubernetes, so a selection by them asks for none.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use covtap_live::session::{self, Finished};
+use covtap_live::surroundings::Surroundings;
 use covtap_model::exit::Exit;
 use covtap_model::ledger::Ledger;
 use covtap_model::problem::Severity;
@@ -16,15 +17,20 @@ use crate::output::{self, HEAD};
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::settings::{self, Copies};
+use crate::surroundings::Around;
 
 /// More problems than this are counted, not printed: the ledger has them all.
 const SHOWN_PROBLEMS: usize = 10;
 
 pub(crate) fn run(global: &Global, args: Run) -> Result<ExitCode, Failure> {
     let place = Place::find(global)?;
+    let mut around = Around::start(&args.selecting)?;
     let (options, copies) = settings::of_run(&place, args)?;
     let mut progress = Progress::new();
-    let result = session::run(&place.store, &options, &mut progress);
+    let surroundings = around
+        .as_mut()
+        .map(|around| around as &mut dyn Surroundings);
+    let result = session::run(&place.store, &options, surroundings, &mut progress);
     progress.finish();
     let finished = result.map_err(|error| {
         let hint = error.hint();
