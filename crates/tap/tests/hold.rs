@@ -36,6 +36,8 @@ const ROLE: &str = "COVTAP_TEST_HOLD";
 const SELF: &str = "/hold-test";
 const INSTRUMENTED: &str = "/instrumented";
 const PLAIN: &str = "/plain";
+/// A container runtime, by its name.
+const RUNTIME: &str = "/bin/runc";
 
 /// This test binary again, in one of the roles of [`hold_child`].
 fn role(program: impl Into<PathBuf>, role: &str) -> Command {
@@ -61,6 +63,7 @@ fn hold_child() {
             }
             Err(why) => println!("\nhold: {why}"),
         },
+        Ok("container") => container(),
         _ => return,
     }
     // Without the words of the test runner.
@@ -154,6 +157,7 @@ fn enter(root: &Path, programs: &Programs) -> nix::Result<()> {
     copy(&own, SELF);
     copy(&programs.instrumented, INSTRUMENTED);
     copy(&programs.plain, PLAIN);
+    copy(&programs.plain, RUNTIME);
     for library in libraries(&own) {
         copy(Path::new(&library), &library);
     }
@@ -625,6 +629,208 @@ fn a_new_mount_is_followed() {
         };
         println!("held in run {runs}, {:?} after the mount", start.elapsed());
         assert_eq!(told[0].path, Path::new("/new/program"));
+    });
+}
+
+/// What an engine does, in a mount namespace of its own: for each `go RUNTIME COUNT` on its standard
+/// input it mounts a new overlay, executes the runtime on it, if there is one, and then at once an
+/// instrumented program that lies on it; that so often. It answers with the process ids and the device
+/// numbers of the programs. `many COUNT` mounts so many other file systems.
+fn container() {
+    const NONE: Option<&str> = None;
+    let tmpfs = |place: &str| {
+        fs::create_dir_all(place).unwrap();
+        mount(NONE, place, Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
+    };
+    tmpfs("/layers");
+    fs::create_dir_all("/layers/lower").unwrap();
+    fs::copy(INSTRUMENTED, "/layers/lower/program").unwrap();
+    let root = "/new/root fs";
+    fs::create_dir_all(root).unwrap();
+    println!("\nsays: ready");
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let count: usize = words.last().unwrap().parse().unwrap();
+        if words[0] == "many" {
+            for number in 0..count {
+                tmpfs(&format!("/tmp/other {number}"));
+            }
+            println!("says: done");
+            continue;
+        }
+        let mut told = Vec::new();
+        for number in 0..count {
+            let [upper, work] = ["upper", "work"].map(|n| format!("/layers/{n}{number}"));
+            fs::create_dir_all(&upper).unwrap();
+            fs::create_dir_all(&work).unwrap();
+            let options = format!("lowerdir=/layers/lower,upperdir={upper},workdir={work}");
+            let overlay = Some("overlay");
+            if let Err(why) = mount(overlay, root, overlay, MsFlags::empty(), Some(&*options)) {
+                println!("says: no overlay file system on tmpfs: {why}");
+                return;
+            }
+            if words[1] != "-" {
+                assert!(command(words[1], "0").status().unwrap().success());
+            }
+            let program = format!("{root}/program");
+            let mut child = command(&program, "0").spawn().unwrap();
+            let device = std::os::unix::fs::MetadataExt::dev(&fs::metadata(&program).unwrap());
+            told.push(format!("{}:{device}", child.id()));
+            assert!(child.wait().unwrap().success());
+            nix::mount::umount(root).unwrap();
+        }
+        println!("says: {}", told.join(" "));
+    }
+}
+
+/// A [`container`], and what it said.
+struct Container {
+    process: Child,
+    said: std::sync::mpsc::Receiver<String>,
+}
+
+impl Container {
+    /// Starts it and waits until it is ready.
+    fn start() -> Self {
+        // A process has the mount namespace of the thread that started it.
+        let process = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
+            let mut process = role(SELF, "container");
+            process.stdin(Stdio::piped()).stdout(Stdio::piped());
+            process.spawn().unwrap()
+        });
+        let mut process = process.join().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (says, said) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(words) = line.strip_prefix("says: ") {
+                    says.send(words.to_owned()).unwrap();
+                }
+            }
+        });
+        let container = Self { process, said };
+        assert_eq!(container.said.recv().unwrap(), "ready");
+        container
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.process.stdin.as_ref().unwrap(), "{line}").unwrap();
+    }
+
+    /// Tells it a line, and answers the hold until it has answered. Returns its answer and what was
+    /// held.
+    fn ask(&mut self, rig: &mut Rig, line: &str) -> (String, Vec<Held>) {
+        self.tell(line);
+        let mut answer = None;
+        let held = rig.answer_until(|_| {
+            answer = self.said.try_recv().ok();
+            answer.is_some()
+        });
+        (answer.unwrap(), held)
+    }
+
+    /// Executes programs from new overlays. Returns how many and how many of these were held on their
+    /// overlay.
+    fn run(&mut self, rig: &mut Rig, runtime: &str, count: usize) -> Option<(usize, usize)> {
+        let (answer, held) = self.ask(rig, &format!("go {runtime} {count}"));
+        if !answer.contains(':') || answer.contains("overlay") {
+            skipped(answer);
+            return None;
+        }
+        let programs = answer.split(' ').filter_map(|p| p.split_once(':'));
+        let programs: Vec<(u32, u64)> = programs
+            .map(|(pid, device)| (pid.parse().unwrap(), device.parse().unwrap()))
+            .collect();
+        let was_held = |(pid, device): &&(u32, u64)| {
+            held.iter()
+                .any(|h| h.pid == *pid && h.device == *device && h.waits)
+        };
+        Some((programs.len(), programs.iter().filter(was_held).count()))
+    }
+
+    fn end(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_container_s_program_is_held_on_a_file_system_that_was_just_mounted() {
+    const MANY: usize = 200;
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let mut container = Container::start();
+        // In another namespace and not followed: nothing of it is seen.
+        let Some(unseen) = container.run(&mut rig, RUNTIME, 5) else {
+            return container.end();
+        };
+        assert_eq!(unseen, (5, 0));
+        rig.hold().follow(container.process.id()).unwrap();
+        let seen = container.run(&mut rig, RUNTIME, MANY).unwrap();
+        let without = container.run(&mut rig, "-", MANY).unwrap();
+        println!("held {seen:?}; with no runtime that waits for the marks {without:?}");
+        let counts = rig.hold().counts();
+        println!("{counts:?}, {:?}", rig.hold().unmarked());
+        assert_eq!(seen, (MANY, MANY));
+        assert_eq!(counts.lost, 0);
+        assert_eq!(rig.hold().unmarked(), []);
+        container.end();
+    });
+}
+
+#[test]
+fn thousands_of_mounts_keep_no_container_waiting() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let mut container = Container::start();
+        rig.hold().follow(container.process.id()).unwrap();
+        let time = |container: &mut Container, rig: &mut Rig| {
+            let start = Instant::now();
+            let ran = container.run(rig, RUNTIME, 20)?;
+            assert_eq!(ran, (20, 20));
+            Some(start.elapsed() / 20)
+        };
+        let Some(few) = time(&mut container, &mut rig) else {
+            return container.end();
+        };
+        container.ask(&mut rig, "many 2000");
+        let many = time(&mut container, &mut rig).unwrap();
+        println!("a container takes {few:?}, with 2000 mounts {many:?}");
+        assert!(many < Duration::from_millis(450), "{many:?}");
+        assert_eq!(rig.hold().counts().lost, 0);
+        container.end();
+    });
+}
+
+#[test]
+fn a_namespace_is_let_go_when_its_process_ends() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let container = Container::start();
+        let pid = container.process.id();
+        rig.hold().follow(pid).unwrap();
+        let holder = rig.holder();
+        let lists = || {
+            let fds = fs::read_dir(format!("/proc/{holder}/fd")).unwrap();
+            let links = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+            links.filter(|link| link.ends_with("mountinfo")).count()
+        };
+        let awaited = |number: usize| {
+            let end = Instant::now() + Duration::from_secs(10);
+            while lists() != number {
+                assert!(Instant::now() < end, "{} lists of mounts", lists());
+                thread::yield_now();
+            }
+        };
+        awaited(2);
+        container.end();
+        awaited(1);
+        // Of one that is gone there is nothing to follow.
+        let error = rig.hold().follow(pid).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(rig.messages(Duration::from_millis(10)), []);
+        assert_eq!(rig.hold().unmarked(), []);
     });
 }
 

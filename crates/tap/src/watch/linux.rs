@@ -259,6 +259,22 @@ impl Watcher {
         self.reach.remove(container);
     }
 
+    /// Has the exec hold hold programs in the mount namespace of a process too, until that process
+    /// ends: the first process of a Kind node or of a container. Without a hold there is nothing to do.
+    pub fn follow_mounts(&mut self, pid: u32) {
+        let Some(hold) = &self.hold else { return };
+        match hold.follow(pid) {
+            Ok(()) => {}
+            // It has ended.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                self.note(&format!(
+                    "programs that process {pid} sees are not held: {error}"
+                ));
+            }
+        }
+    }
+
     /// Become readable when something happened that [`Watcher::look`] should see.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

@@ -67,6 +67,9 @@ impl Watcher {
     /// Watches a container no more.
     pub fn remove_container(&mut self, _: &ContainerId) {}
 
+    /// Holds programs that a process sees: here, none are.
+    pub fn follow_mounts(&mut self, _: u32) {}
+
     /// Become readable when a child may have ended.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

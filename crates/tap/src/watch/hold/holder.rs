@@ -6,8 +6,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -23,8 +21,9 @@ use rustix::process::{
 use rustix::stdio::{stdin, stdout};
 
 use super::bell::Bell;
-use super::looks::{FileKey, Looks};
-use super::mounts::{Mounts, Round};
+use super::looks::{FileKey, Looks, Program};
+use super::marker::{Marker, News};
+use super::runtime::is_runtime;
 use super::wire::{LONGEST, Message, Ticket};
 use super::{Ended, Held};
 use crate::proc;
@@ -39,10 +38,15 @@ const ANSWER: Duration = Duration::from_millis(20);
 const UNREAD: Duration = Duration::from_millis(200);
 /// How long a program waits for the first look at its file.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a container runtime waits until new mounts are marked. Thousands of mounts take 20 ms;
+/// longer takes a file system on the way to one that does not answer.
+const MARK: Duration = Duration::from_millis(500);
 /// Descriptors that are kept free: those of one read from the kernel (4096 bytes of events with 24
 /// bytes each), twice, since a look has its own; and our own. When there is none left, the kernel
 /// denies an exec.
 const SPARE: u64 = 512;
+/// Of so many descriptors one process may be followed.
+const FOLLOWED: u64 = 16;
 /// With less it is not worth beginning.
 const FEWEST: u64 = 1024;
 
@@ -113,6 +117,16 @@ struct Looking {
     until: Instant,
 }
 
+/// An exec of a container runtime, until new mounts are marked.
+struct Mounting {
+    key: FileKey,
+    instrumented: bool,
+    event: FanotifyEvent,
+    /// The refresh that it waits for.
+    refresh: u64,
+    until: Instant,
+}
+
 /// An exec that was allowed before it was known whether it should be told.
 struct Late {
     key: FileKey,
@@ -126,7 +140,10 @@ struct Holder {
     ours: [u32; 3],
     bell: Bell,
     looks: Looks,
-    marks: Receiver<Result<Round, Errno>>,
+    marker: Marker,
+    /// The last refresh of the marks that is done, and the last that took too long.
+    refreshed: u64,
+    overdue: u64,
     /// Whether the session knows that everything is marked.
     ready: bool,
     held: BTreeMap<Ticket, Waiting>,
@@ -134,6 +151,8 @@ struct Holder {
     /// In the order of their times.
     looking: Vec<Looking>,
     late: Vec<Late>,
+    /// In the order of their times.
+    mounting: Vec<Mounting>,
     /// At most so many execs are in work here; all others wait in the kernel.
     most: usize,
     lost: u64,
@@ -142,7 +161,7 @@ struct Holder {
 
 impl Holder {
     fn start(ours: [u32; 3]) -> Result<Self, Errno> {
-        let most = raise_limit()?;
+        let (most, followed) = raise_limit()?;
         let group = Arc::new(Fanotify::init(
             InitFlags::FAN_CLASS_CONTENT
                 | InitFlags::FAN_REPORT_TID
@@ -153,23 +172,20 @@ impl Holder {
             EventFFlags::O_RDONLY | EventFFlags::O_LARGEFILE | EventFFlags::O_CLOEXEC,
         )?);
         let bell = Bell::new().map_err(errno)?;
-        let mounts = Mounts::open().map_err(errno)?;
-        let (news, marks) = channel();
-        {
-            let (group, bell) = (group.clone(), bell.clone());
-            thread::spawn(move || mark(mounts, &group, &news, &bell));
-        }
         Ok(Self {
+            marker: Marker::start(&group, &bell, followed).map_err(errno)?,
+            refreshed: 0,
+            overdue: 0,
             group,
             ours,
             looks: Looks::start(&bell),
             bell,
-            marks,
             ready: false,
             held: BTreeMap::new(),
             next: 0,
             looking: Vec::new(),
             late: Vec::new(),
+            mounting: Vec::new(),
             most,
             lost: 0,
             beat: Instant::now(),
@@ -215,7 +231,8 @@ impl Holder {
     fn wait(&self) -> [bool; 3] {
         let first_answer = self.held.values().map(|w| w.until).min();
         let first_look = self.looking.first().map(|l| l.until);
-        let next = [Some(self.beat), first_answer, first_look]
+        let first_mark = self.mounting.first().map(|m| m.until);
+        let next = [Some(self.beat), first_answer, first_look, first_mark]
             .into_iter()
             .flatten()
             .min();
@@ -225,7 +242,8 @@ impl Holder {
             PollFd::from_borrowed_fd(stdin(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN),
         ];
-        if self.held.len() + self.looking.len() + self.late.len() < self.most {
+        let here = self.held.len() + self.looking.len() + self.late.len() + self.mounting.len();
+        if here < self.most {
             ready.push(PollFd::from_borrowed_fd(self.group.as_fd(), PollFlags::IN));
         }
         // Interrupted, it is as if nothing had come.
@@ -260,11 +278,10 @@ impl Holder {
         };
         let key = FileKey::of(&metadata);
         match self.looks.known(&key) {
-            Some(false) => self.allow(&event),
-            Some(true) => self.hold(key, event),
+            Some(program) => self.decide(key, program, event),
             None => {
                 if !self.looks.is_asked(&key) {
-                    self.looks.ask(key, file);
+                    self.looks.ask(key, file, is_runtime(&path_of(&event)));
                 }
                 self.looking.push(Looking {
                     key,
@@ -273,6 +290,40 @@ impl Holder {
                 });
                 Ok(())
             }
+        }
+    }
+
+    /// What is to be done about an exec of a file that is known.
+    fn decide(&mut self, key: FileKey, program: Program, event: FanotifyEvent) -> Result<(), Stop> {
+        let Program {
+            instrumented,
+            runtime,
+        } = program;
+        // One refresh that hangs is enough: until it is done nobody waits for the next.
+        if runtime && self.overdue <= self.refreshed {
+            self.mounting.push(Mounting {
+                key,
+                instrumented,
+                event,
+                refresh: self.marker.refresh(),
+                until: Instant::now() + MARK,
+            });
+            return Ok(());
+        }
+        self.lost += u64::from(runtime);
+        self.hold_or_allow(key, instrumented, event)
+    }
+
+    fn hold_or_allow(
+        &mut self,
+        key: FileKey,
+        instrumented: bool,
+        event: FanotifyEvent,
+    ) -> Result<(), Stop> {
+        if instrumented {
+            self.hold(key, event)
+        } else {
+            self.allow(&event)
         }
     }
 
@@ -353,6 +404,7 @@ impl Holder {
                             self.allow(&waiting.event)?;
                         }
                     }
+                    Some(Message::Follow(process)) => self.marker.follow(process),
                     _ => {}
                 },
             }
@@ -360,17 +412,13 @@ impl Holder {
     }
 
     fn take_looks(&mut self) -> Result<(), Stop> {
-        for (key, instrumented) in self.looks.take() {
+        for (key, program) in self.looks.take() {
             for waiting in self
                 .looking
                 .extract_if(.., |l| l.key == key)
                 .collect::<Vec<_>>()
             {
-                if instrumented {
-                    self.hold(key, waiting.event)?;
-                } else {
-                    self.allow(&waiting.event)?;
-                }
+                self.decide(key, program, waiting.event)?;
             }
             for late in self
                 .late
@@ -378,7 +426,7 @@ impl Holder {
                 .collect::<Vec<_>>()
             {
                 match process_of(late.tid) {
-                    _ if !instrumented || late.tid == 0 => {}
+                    _ if !program.instrumented || late.tid == 0 => {}
                     Some(process) => {
                         self.tell_of(key, process, late.path, false);
                     }
@@ -391,9 +439,9 @@ impl Holder {
     }
 
     fn take_marks(&mut self) -> Result<(), Stop> {
-        while let Ok(news) = self.marks.try_recv() {
-            // An error: the list of mounts cannot be read any more.
-            let round = news?;
+        while let Some(news) = self.marker.news() {
+            let News { round, refreshed } = news.map_err(errno)?;
+            self.refreshed = refreshed;
             let first_error = round.unmarked.iter().find_map(|u| u.error);
             for unmarked in round.unmarked {
                 tell(&Message::Unmarked(unmarked));
@@ -409,6 +457,12 @@ impl Holder {
                     marked: round.marked,
                 });
             }
+        }
+        let done = self
+            .mounting
+            .partition_point(|m| m.refresh <= self.refreshed);
+        for waited in self.mounting.drain(..done).collect::<Vec<_>>() {
+            self.hold_or_allow(waited.key, waited.instrumented, waited.event)?;
         }
         Ok(())
     }
@@ -433,6 +487,12 @@ impl Holder {
                 tell(&Message::Expired(ticket));
             }
         }
+        let over = self.mounting.partition_point(|m| m.until <= now);
+        for waited in self.mounting.drain(..over).collect::<Vec<_>>() {
+            self.overdue = waited.refresh;
+            self.lost += 1;
+            self.hold_or_allow(waited.key, waited.instrumented, waited.event)?;
+        }
         let over = self.looking.partition_point(|l| l.until <= now);
         for waited in self.looking.drain(..over).collect::<Vec<_>>() {
             self.late.push(Late {
@@ -446,25 +506,6 @@ impl Holder {
     }
 }
 
-/// Marks what there is, then what comes.
-fn mark(mut mounts: Mounts, group: &Fanotify, news: &Sender<Result<Round, Errno>>, bell: &Bell) {
-    loop {
-        let round = mounts.mark(group).map_err(errno);
-        let over = round.is_err();
-        // The other end lives as long as this process.
-        let _ = news.send(round);
-        bell.ring();
-        if over {
-            return;
-        }
-        if let Err(error) = mounts.changed() {
-            let _ = news.send(Err(errno(error)));
-            bell.ring();
-            return;
-        }
-    }
-}
-
 /// Says something to the session, without waiting. Returns whether it will arrive; when it will not
 /// because the session is gone, the next wait shows that.
 fn tell(message: &Message) -> bool {
@@ -472,8 +513,9 @@ fn tell(message: &Message) -> bool {
     send(stdin(), &message.encode(), flags).is_ok()
 }
 
-/// As many descriptors as this process may have; returns how many execs may wait here.
-fn raise_limit() -> Result<usize, Errno> {
+/// As many descriptors as this process may have; returns how many execs may wait here, and how many
+/// processes be followed.
+fn raise_limit() -> Result<(usize, usize), Errno> {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let raised = Rlimit {
@@ -483,7 +525,11 @@ fn raise_limit() -> Result<usize, Errno> {
     if most < FEWEST || setrlimit(Resource::Nofile, raised).is_err() {
         return Err(Errno::EMFILE);
     }
-    Ok(usize::try_from((most - SPARE) / 2).unwrap_or(usize::MAX))
+    // An exec takes two descriptors at most, a process that is followed three.
+    let number = |of: u64| usize::try_from(of).unwrap_or(usize::MAX);
+    let followed = most / FOLLOWED;
+    let execs = (most - SPARE - 3 * followed) / 2;
+    Ok((number(execs), number(followed)))
 }
 
 /// Where the file of an event is, as this process sees it.

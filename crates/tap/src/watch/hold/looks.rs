@@ -41,12 +41,20 @@ impl FileKey {
     }
 }
 
-/// What is known of files: whether they are instrumented.
+/// What is known of a file that is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Program {
+    pub(super) instrumented: bool,
+    /// Whether it starts containers.
+    pub(super) runtime: bool,
+}
+
+/// What is known of files.
 pub(super) struct Looks {
-    known: HashMap<FileKey, bool>,
+    known: HashMap<FileKey, Program>,
     asked: HashSet<FileKey>,
-    requests: Sender<(FileKey, File)>,
-    answers: Receiver<(FileKey, bool)>,
+    requests: Sender<(FileKey, File, bool)>,
+    answers: Receiver<(FileKey, Program)>,
 }
 
 impl Looks {
@@ -67,8 +75,8 @@ impl Looks {
         }
     }
 
-    /// Whether a file is instrumented, if that is known.
-    pub(super) fn known(&self, key: &FileKey) -> Option<bool> {
+    /// What a file is, if that is known.
+    pub(super) fn known(&self, key: &FileKey) -> Option<Program> {
         self.known.get(key).copied()
     }
 
@@ -77,41 +85,49 @@ impl Looks {
         self.asked.contains(key)
     }
 
-    /// Asks for a look; the answer comes through [`Looks::take`].
-    pub(super) fn ask(&mut self, key: FileKey, file: File) {
+    /// Asks for a look; the answer comes through [`Looks::take`]. Its name tells whether it is a runtime.
+    pub(super) fn ask(&mut self, key: FileKey, file: File, runtime: bool) {
         // The threads end only when this sender is gone.
-        if self.requests.send((key, file)).is_ok() {
+        if self.requests.send((key, file, runtime)).is_ok() {
             self.asked.insert(key);
         }
     }
 
     /// The answers that have come.
-    pub(super) fn take(&mut self) -> Vec<(FileKey, bool)> {
+    pub(super) fn take(&mut self) -> Vec<(FileKey, Program)> {
         let answers: Vec<_> = self.answers.try_iter().collect();
-        for (key, instrumented) in &answers {
+        for (key, program) in &answers {
             if self.known.len() >= REMEMBERED {
                 self.known.clear();
             }
             self.asked.remove(key);
-            self.known.insert(*key, *instrumented);
+            self.known.insert(*key, *program);
         }
         answers
     }
 }
 
-fn look(inbox: &Mutex<Receiver<(FileKey, File)>>, outbox: &Sender<(FileKey, bool)>, bell: &Bell) {
+fn look(
+    inbox: &Mutex<Receiver<(FileKey, File, bool)>>,
+    outbox: &Sender<(FileKey, Program)>,
+    bell: &Bell,
+) {
     loop {
         let Ok(request) = inbox.lock().map(|inbox| inbox.recv()) else {
             return;
         };
-        let Ok((key, file)) = request else {
+        let Ok((key, file, runtime)) = request else {
             return;
         };
         // A file that makes the reader panic must not take the thread with it. What cannot be read is
         // not held; the watcher that reads the running process says why.
         let found = catch_unwind(AssertUnwindSafe(|| executable::inspect(&file)));
         let instrumented = matches!(found, Ok(Ok(found)) if found.instrumented);
-        if outbox.send((key, instrumented)).is_err() {
+        let program = Program {
+            instrumented,
+            runtime,
+        };
+        if outbox.send((key, program)).is_err() {
             return;
         }
         bell.ring();

@@ -22,16 +22,25 @@
 //!
 //! Guardian and holder leave the session's terminal: Ctrl-C and Ctrl-Z do not reach them.
 //!
+//! Containers have mount namespaces of their own, with file systems that are mounted nowhere else, and
+//! each has a new one. [`Hold::follow`] makes the holder mark what another process can see, a Kind node's
+//! first process for example, in whose namespace the file systems of all its pods' containers are
+//! mounted. New ones are marked in time, because somebody has to start the container on them:
+//!
+//! ```text
+//!  engine: mount ──► engine: exec runc ──► holder: new mounts? mark them, allow runc ──► runc: exec program
+//! ```
+//!
 //! What it cannot see:
 //!
 //! * a program in memory only (`memfd_create`), which lies on no file system that can be marked;
-//! * one on a file system that is mounted in another mount namespace only, as with `mount -t tmpfs` in
-//!   `unshare --mount`. A namespace that only has other mounts of the same file systems hides nothing:
+//! * one on a file system that is mounted only in a mount namespace that is not followed, as with
+//!   `mount -t tmpfs` in `unshare --mount`. A namespace that only has other mounts of the same file systems hides nothing:
 //!   marks are on file systems, not on mounts;
 //! * one on a user's own file system (FUSE): asking its server for a file while the server waits for
 //!   an exec of its own would block both. [`Hold::unmarked`] names these;
-//! * one that is executed within a millisecond or so after its file system was mounted: new mounts
-//!   are learnt from `/proc/self/mountinfo` after the fact;
+//! * one that is executed within a millisecond or so after its file system was mounted, by others than
+//!   a container runtime: new mounts are learnt from `/proc/PID/mountinfo` after the fact;
 //! * one that is the only file of its mount (`mount --bind FILE FILE`), when its file system is not
 //!   visible elsewhere: such mounts are how containers get `/etc/hosts` from the host, whose whole
 //!   file system would be marked.
@@ -47,7 +56,9 @@ mod bell;
 mod guardian;
 mod holder;
 mod looks;
+mod marker;
 mod mounts;
+mod runtime;
 mod wire;
 
 use std::io;
@@ -64,10 +75,11 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::life::Status;
+use crate::proc;
 pub use guardian::guard;
 pub use holder::serve;
-use wire::Message;
 pub use wire::Ticket;
+use wire::{Message, Process};
 
 /// How long starting may take: three programs and the marks.
 const START: Duration = Duration::from_secs(5);
@@ -112,7 +124,8 @@ pub struct Counts {
     /// Of these: allowed without an answer, since the time was over.
     pub expired: u64,
     /// Programs that were not told: the session did not read, or they were gone before their file
-    /// had been looked at. Look at all processes.
+    /// had been looked at. Also container runtimes that were not held until new mounts were marked: what
+    /// they start may not be told. Look at all processes.
     pub lost: u64,
 }
 
@@ -279,7 +292,8 @@ impl Hold {
                 Received::Message(Message::Held(program)) => {
                     self.counts.held += 1;
                     if program.waits {
-                        self.say(&Message::Read(program.ticket));
+                        // As with the answer.
+                        let _ = self.say(&Message::Read(program.ticket));
                     }
                     held.push(program);
                 }
@@ -296,7 +310,8 @@ impl Hold {
                     Message::Ready { .. }
                     | Message::Failed { .. }
                     | Message::Read(_)
-                    | Message::Answer(_),
+                    | Message::Answer(_)
+                    | Message::Follow(_),
                 ) => {}
                 Received::Nothing => return held,
                 Received::End => {
@@ -309,14 +324,27 @@ impl Hold {
 
     /// Allows a program to run. Late and repeated answers do no harm.
     pub fn answer(&self, ticket: Ticket) {
-        self.say(&Message::Answer(ticket));
+        // When it does not arrive, the program is allowed all the same; when nobody is there, it runs
+        // already, and `messages` will tell.
+        let _ = self.say(&Message::Answer(ticket));
     }
 
-    /// When it does not arrive, the program is allowed all the same; when nobody is there, it runs
-    /// already, and `messages` will tell.
-    fn say(&self, message: &Message) {
+    /// Holds programs in another mount namespace too: on everything that this process can see, from
+    /// now on and until it ends. What cannot be marked there becomes one of [`Hold::unmarked`], by its
+    /// path below `/proc/PID/root`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such process; when the holder does not listen.
+    pub fn follow(&self, pid: u32) -> io::Result<()> {
+        let start_ticks = proc::stat(pid).ok_or(io::ErrorKind::NotFound)?.start_ticks;
+        self.say(&Message::Follow(Process { pid, start_ticks }))
+    }
+
+    /// Without waiting.
+    fn say(&self, message: &Message) -> io::Result<()> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let _ = send(self.as_fd(), &message.encode(), flags);
+        send(self.as_fd(), &message.encode(), flags)?;
+        Ok(())
     }
 
     /// Why programs are not held any more; `None` while they are. Known after [`Hold::messages`].

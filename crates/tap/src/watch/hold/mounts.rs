@@ -1,6 +1,6 @@
 //! Which file systems can hold programs, and the marks on them.
 //!
-//! One line of `/proc/self/mountinfo` (proc(5)) is a mount:
+//! One line of `/proc/PID/mountinfo` (proc(5)) is a mount:
 //!
 //! ```text
 //! 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
@@ -13,14 +13,18 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::fanotify::{Fanotify, MarkFlags, MaskFlags};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Unmarked;
+use super::wire::Process;
+use crate::proc;
 
 /// Kinds of file systems without programs: windows into the kernel. Source: the kinds that are
 /// marked `nodev` in `/proc/filesystems` and hold no files of users.
@@ -67,10 +71,27 @@ enum Programs {
     Served,
 }
 
-/// The mounts that this process can see, as they change.
+/// The mounts that a process can see, as they change: this process, or another one with a mount
+/// namespace of its own.
+///
+/// ```text
+/// /proc/PID/mountinfo              the list; poll for POLLPRI tells of changes
+/// /proc/PID/root/<where>           where this process finds the mounts of another one
+/// ```
+///
+/// As long as the list is open, the namespace lives on, and so does all that is mounted in it.
 pub(super) struct Mounts {
-    file: File,
+    list: File,
+    /// None: they are this process's own.
+    other: Option<Other>,
     told: BTreeSet<PathBuf>,
+}
+
+/// Another process.
+struct Other {
+    process: Process,
+    /// Its folder in `/proc`: opened once, it never becomes another process's.
+    folder: OwnedFd,
 }
 
 /// What came of one round of marking.
@@ -81,38 +102,73 @@ pub(super) struct Round {
     pub(super) unmarked: Vec<Unmarked>,
 }
 
+impl Round {
+    pub(super) fn add(&mut self, other: Self) {
+        self.marked += other.marked;
+        self.unmarked.extend(other.unmarked);
+    }
+}
+
 impl Mounts {
-    /// Begins: from now on, [`Mounts::changed`] sees every change.
+    /// This process's. From now on, a poll tells of every change.
     ///
     /// # Errors
     /// When there is no `/proc`.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn own() -> io::Result<Self> {
         Ok(Self {
-            file: File::open("/proc/self/mountinfo")?,
+            list: File::open("/proc/self/mountinfo")?,
+            other: None,
             told: BTreeSet::new(),
         })
     }
 
-    /// Waits for a change.
-    pub(super) fn changed(&self) -> io::Result<()> {
-        loop {
-            let mut ready = [PollFd::new(&self.file, PollFlags::PRI)];
-            match poll(&mut ready, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                other => return other.map(drop).map_err(Into::into),
-            }
+    /// Another process's, and what becomes readable when it ends. From now on, a poll tells of every
+    /// change.
+    ///
+    /// # Errors
+    /// `ENOENT` or `ESRCH` when it has ended; when it may not be looked at, or the kernel is too old.
+    pub(super) fn of(process: Process) -> io::Result<(Self, OwnedFd)> {
+        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+        let end = pidfd_open(pid.ok_or(Errno::ESRCH)?, PidfdFlags::empty())?;
+        let folder = openat(
+            CWD,
+            format!("/proc/{}", process.pid),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let list = openat(
+            &folder,
+            "mountinfo",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        // The number may have been another process's when it was opened. What is open stays what it is.
+        let same = proc::stat(process.pid).is_some_and(|s| s.start_ticks == process.start_ticks);
+        if !same {
+            return Err(Errno::ESRCH.into());
         }
+        let mounts = Self {
+            list: list.into(),
+            other: Some(Other { process, folder }),
+            told: BTreeSet::new(),
+        };
+        Ok((mounts, end))
+    }
+
+    /// Where the mounts of a process are found.
+    pub(super) fn root(process: Process) -> PathBuf {
+        format!("/proc/{}/root", process.pid).into()
     }
 
     /// Marks all file systems. Marking one again changes nothing, and numbers of mounts and devices
     /// are used again, so nothing is remembered.
     ///
     /// # Errors
-    /// When the list cannot be read.
+    /// When the list cannot be read, or the other process has ended (`ENOENT` or `ESRCH`).
     pub(super) fn mark(&mut self, group: &Fanotify) -> io::Result<Round> {
         let mut text = Vec::new();
-        self.file.rewind()?;
-        self.file.read_to_end(&mut text)?;
+        self.list.rewind()?;
+        self.list.read_to_end(&mut text)?;
         let mut mounts = parse(&text);
         if mounts.iter().all(|m| m.point != Path::new("/")) {
             // A root that is no mount (chroot) is not in the list.
@@ -121,6 +177,15 @@ impl Mounts {
                 programs: Programs::Can,
             });
         }
+        let root = match &self.other {
+            None => None,
+            Some(other) => Some(openat(
+                &other.folder,
+                "root",
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?),
+        };
         let mut round = Round {
             marked: 0,
             unmarked: Vec::new(),
@@ -130,34 +195,63 @@ impl Mounts {
             let error = match mount.programs {
                 Programs::Cannot => continue,
                 Programs::Served => None,
-                Programs::Can => match mark(group, &mount.point) {
+                Programs::Can => match mark(group, root.as_ref(), &mount.point) {
                     Ok(()) => {
                         round.marked += 1;
                         continue;
                     }
-                    // Gone in the meantime, or the mount of a file.
-                    Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                    // Gone in the meantime, or moved, or the mount of a file.
+                    Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
                     Err(error) => Some(error as i32),
                 },
             };
-            if self.told.insert(mount.point.clone()) {
-                round.unmarked.push(Unmarked {
-                    mount: mount.point,
-                    error,
-                });
+            let mount = self.place(&mount.point);
+            if self.told.insert(mount.clone()) {
+                round.unmarked.push(Unmarked { mount, error });
             }
         }
         Ok(round)
     }
+
+    /// Where this process finds a mount.
+    fn place(&self, point: &Path) -> PathBuf {
+        match &self.other {
+            None => point.to_path_buf(),
+            Some(other) => Self::root(other.process).join(inside(point)),
+        }
+    }
 }
 
-fn mark(group: &Fanotify, point: &Path) -> nix::Result<()> {
-    group.mark(
-        MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM | MarkFlags::FAN_MARK_ONLYDIR,
-        MaskFlags::FAN_OPEN_EXEC_PERM,
-        rustix::fs::CWD,
-        Some(point),
+impl AsFd for Mounts {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.list.as_fd()
+    }
+}
+
+/// A path from its root on.
+fn inside(point: &Path) -> &Path {
+    point.strip_prefix("/").unwrap_or(point)
+}
+
+/// Marks the file system that is mounted at `point`, below `root` if that is given. Nothing but folders
+/// is ever opened. What another process has mounted is found by a path without links: that is what the
+/// list holds, so one with links is another by now.
+fn mark(group: &Fanotify, root: Option<&OwnedFd>, point: &Path) -> nix::Result<()> {
+    let flags =
+        MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM | MarkFlags::FAN_MARK_ONLYDIR;
+    let events = MaskFlags::FAN_OPEN_EXEC_PERM;
+    let Some(root) = root else {
+        return group.mark(flags, events, CWD, Some(point));
+    };
+    let folder = openat2(
+        root,
+        point,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
     )
+    .map_err(|error| Errno::from_raw(error.raw_os_error()))?;
+    group.mark(flags, events, folder, Some("."))
 }
 
 /// Lines that are no mounts are left out.
@@ -230,8 +324,8 @@ mod tests {
     #[test]
     fn this_machine_has_a_root() {
         let mut text = Vec::new();
-        let mut mounts = Mounts::open().unwrap();
-        mounts.file.read_to_end(&mut text).unwrap();
+        let mut mounts = Mounts::own().unwrap();
+        mounts.list.read_to_end(&mut text).unwrap();
         assert!(!parse(&text).is_empty());
     }
 }

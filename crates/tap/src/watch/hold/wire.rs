@@ -22,6 +22,14 @@ pub(super) const LONGEST: usize = 8192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
+/// A process, and not a later one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// When it was started, in clock ticks since boot.
+    pub(super) start_ticks: u64,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
@@ -43,6 +51,8 @@ pub(super) enum Message {
     Read(Ticket),
     /// Session to holder: allow it.
     Answer(Ticket),
+    /// Session to holder: mark what this process can see.
+    Follow(Process),
 }
 
 const READY: u8 = 1;
@@ -54,6 +64,7 @@ const UNMARKED: u8 = 6;
 const ENDED: u8 = 7;
 const READ: u8 = 8;
 const ANSWER: u8 = 9;
+const FOLLOW: u8 = 10;
 
 /// Kinds of [`Ended`].
 const HUNG: u64 = 1;
@@ -98,6 +109,7 @@ impl Message {
             }
             Self::Read(ticket) => record(READ, &[ticket.0]),
             Self::Answer(ticket) => record(ANSWER, &[ticket.0]),
+            Self::Follow(process) => record(FOLLOW, &[process.pid.into(), process.start_ticks]),
         }
     }
 
@@ -143,6 +155,10 @@ impl Message {
             }
             READ => Self::Read(Ticket(reader.number()?)),
             ANSWER => Self::Answer(Ticket(reader.number()?)),
+            FOLLOW => Self::Follow(Process {
+                pid: reader.small()?,
+                start_ticks: reader.number()?,
+            }),
             _ => return None,
         };
         reader.0.is_empty().then_some(message)
@@ -231,6 +247,10 @@ mod tests {
             Message::Ended(Ended::Guardian),
             Message::Read(Ticket(4)),
             Message::Answer(Ticket(1 << 40)),
+            Message::Follow(Process {
+                pid: 8,
+                start_ticks: 1 << 50,
+            }),
         ]
     }
 
