@@ -11,45 +11,28 @@
     reason = "a test fails by panicking, and its processes tell each other things"
 )]
 
-use std::fmt::Display;
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use covtap_tap::life::Status;
 use covtap_tap::watch::hold::{self, Ended, Held, Hold};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use nix::unistd::chroot;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-/// What a process of this test binary is to be.
-const ROLE: &str = "COVTAP_TEST_HOLD";
-
-/// Places in the roots of the tests.
-const SELF: &str = "/hold-test";
-const INSTRUMENTED: &str = "/instrumented";
-const PLAIN: &str = "/plain";
-/// A container runtime, by its name.
-const RUNTIME: &str = "/bin/runc";
-
-/// This test binary again, in one of the roles of [`hold_child`].
-fn role(program: impl Into<PathBuf>, role: &str) -> Command {
-    let mut command = Command::new(program.into());
-    command.args(["--exact", "--ignored", "--nocapture", "hold_child"]);
-    command.env(ROLE, role);
-    command
-}
+use common::container::{self, Container};
+use common::own_root::{INSTRUMENTED, PLAIN, Pair, ROLE, RUNTIME, SELF, ends_with, role, skipped};
 
 #[test]
 #[ignore = "guardian, holder or session of the other tests"]
-fn hold_child() {
+fn child() {
     let own = std::env::current_exe().unwrap();
     match std::env::var(ROLE).as_deref() {
         Ok("guardian") => hold::guard(role(own, "holder")).unwrap(),
@@ -63,32 +46,25 @@ fn hold_child() {
             }
             Err(why) => println!("\nhold: {why}"),
         },
-        Ok("container") => container(),
+        Ok("container") => container::container(),
         _ => return,
     }
     // Without the words of the test runner.
     std::process::exit(0);
 }
 
-/// Says it past the test runner, which hides what a passing test prints.
-fn skipped(why: impl Display) {
-    let line = format!("SKIPPED: holding programs: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
+/// The programs; they wait for the end of their standard input when they have a second argument.
+fn programs() -> Result<Pair, String> {
+    static PROGRAMS: OnceLock<Result<Pair, String>> = OnceLock::new();
+    PROGRAMS.get_or_init(build).clone()
 }
 
-/// An instrumented program and one that is not. Both are static and end with the code that is their
-/// first argument; if there is a second, not before their standard input ends.
-struct Programs {
-    instrumented: PathBuf,
-    plain: PathBuf,
+/// Runs a test in a root of its own.
+fn in_own_root(test: impl FnOnce() + Send + 'static) {
+    common::own_root::in_own_root(programs, test);
 }
 
-fn programs() -> Result<&'static Programs, String> {
-    static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
-    PROGRAMS.get_or_init(build).as_ref().map_err(Clone::clone)
-}
-
-fn build() -> Result<Programs, String> {
+fn build() -> Result<Pair, String> {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hold");
     fs::create_dir_all(&place).unwrap();
     fs::write(place.join("go.mod"), "module example.org/hold\n\ngo 1.21\n").unwrap();
@@ -110,87 +86,10 @@ fn build() -> Result<Programs, String> {
         assert!(output.status.success(), "{errors}");
         Ok::<_, String>(program)
     };
-    Ok(Programs {
+    Ok(Pair {
         instrumented: go("instrumented", &["-cover"])?,
         plain: go("plain", &[])?,
     })
-}
-
-/// Runs a test in a root of its own, in a thread of its own: with this thread, the namespace ends. One
-/// test at a time: a process that one starts must not have, for a moment, the program open for writing
-/// that another one copies.
-fn in_own_root(test: impl FnOnce() + Send + 'static) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = tempfile::tempdir().unwrap();
-    let root = place.path().to_path_buf();
-    let thread = thread::spawn(move || {
-        match unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS) {
-            Ok(()) => {}
-            Err(nix::Error::EPERM) => return skipped("no CAP_SYS_ADMIN"),
-            Err(why) => panic!("no mount namespace: {why}"),
-        }
-        match programs() {
-            Ok(programs) => {
-                enter(&root, programs).unwrap();
-                test();
-            }
-            Err(why) => skipped(why),
-        }
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Makes the root and goes there.
-fn enter(root: &Path, programs: &Programs) -> nix::Result<()> {
-    const NONE: Option<&str> = None;
-    let own = std::env::current_exe().unwrap();
-    mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE)?;
-    mount(NONE, root, Some("tmpfs"), MsFlags::empty(), NONE)?;
-    let copy = |from: &Path, to: &str| {
-        let to = root.join(to.trim_start_matches('/'));
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from, to).unwrap();
-    };
-    copy(&own, SELF);
-    copy(&programs.instrumented, INSTRUMENTED);
-    copy(&programs.plain, PLAIN);
-    copy(&programs.plain, RUNTIME);
-    for library in libraries(&own) {
-        copy(Path::new(&library), &library);
-    }
-    for directory in ["proc", "dev", "tmp", "new"] {
-        fs::create_dir_all(root.join(directory)).unwrap();
-    }
-    let all = Mode::from_bits_truncate(0o666);
-    mknod(&root.join("dev/null"), SFlag::S_IFCHR, all, makedev(1, 3))?;
-    mount(
-        NONE,
-        &root.join("proc"),
-        Some("proc"),
-        MsFlags::empty(),
-        NONE,
-    )?;
-    chroot(root)?;
-    nix::unistd::chdir("/")?;
-    // Before anything is marked: only what was made here can be seen.
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    let points: Vec<&str> = mounts.lines().filter_map(|l| l.split(' ').nth(4)).collect();
-    assert_eq!(points, ["/", "/proc"]);
-    Ok(())
-}
-
-/// The libraries of a program, the loader included.
-fn libraries(program: &Path) -> Vec<String> {
-    let output = Command::new("ldd").arg(program).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let words = text.split_ascii_whitespace();
-    words
-        .filter(|w| w.starts_with('/'))
-        .map(Into::into)
-        .collect()
 }
 
 /// A hold whose processes do not outlive the test, whatever happens.
@@ -299,17 +198,9 @@ fn gone(process: u32) -> bool {
     }
 }
 
-/// A program, which is to end with this code.
-fn command(program: &str, code: &str) -> Command {
-    let mut command = Command::new(program);
-    // It has nowhere to write its counters to, and says so.
-    command.arg(code).stderr(Stdio::null());
-    command
-}
-
 /// Starts a program in another thread; this one can answer meanwhile.
 fn run(program: &str, code: &str) -> thread::JoinHandle<(ExitStatus, Duration)> {
-    let mut command = command(program, code);
+    let mut command = ends_with(program, code);
     thread::spawn(move || {
         let start = Instant::now();
         let status = command.status().unwrap();
@@ -334,9 +225,9 @@ fn every_instrumented_program_is_told_before_its_first_instruction() {
         let launcher = thread::spawn(|| {
             let mut pids = Vec::new();
             for _ in 0..MANY {
-                let status = command(PLAIN, "5").status().unwrap();
+                let status = ends_with(PLAIN, "5").status().unwrap();
                 assert_eq!(status.code(), Some(5));
-                let mut child = command(INSTRUMENTED, "7").spawn().unwrap();
+                let mut child = ends_with(INSTRUMENTED, "7").spawn().unwrap();
                 pids.push(child.id());
                 assert_eq!(child.wait().unwrap().code(), Some(7));
             }
@@ -533,7 +424,7 @@ fn a_file_that_takes_long_to_look_at_stops_nobody() {
         slow_to_look_at("/tmp/slow");
         let mut rig = Rig::new();
         warm_up(&mut rig);
-        let mut slow = command("/tmp/slow", "4")
+        let mut slow = ends_with("/tmp/slow", "4")
             .arg("wait")
             .stdin(Stdio::piped())
             .spawn();
@@ -632,127 +523,30 @@ fn a_new_mount_is_followed() {
     });
 }
 
-/// What an engine does, in a mount namespace of its own: for each `go RUNTIME COUNT` on its standard
-/// input it mounts a new overlay, executes the runtime on it, if there is one, and then at once an
-/// instrumented program that lies on it; that so often. It answers with the process ids and the device
-/// numbers of the programs. `many COUNT` mounts so many other file systems.
-fn container() {
-    const NONE: Option<&str> = None;
-    let tmpfs = |place: &str| {
-        fs::create_dir_all(place).unwrap();
-        mount(NONE, place, Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
+/// Has a container execute programs from new overlays, and answers the hold meanwhile. Returns how many
+/// these were, and how many of them were held on their overlay; `None` where there are no overlays.
+fn run_in(
+    container: &mut Container,
+    rig: &mut Rig,
+    runtime: &str,
+    count: usize,
+) -> Option<(usize, usize)> {
+    container.tell(&format!("go {runtime} {count}"));
+    let mut answer = None;
+    let held = rig.answer_until(|_| {
+        answer = container.answer();
+        answer.is_some()
+    });
+    let answer = answer.unwrap();
+    let Some(programs) = container::ran(&answer) else {
+        skipped(answer);
+        return None;
     };
-    tmpfs("/layers");
-    fs::create_dir_all("/layers/lower").unwrap();
-    fs::copy(INSTRUMENTED, "/layers/lower/program").unwrap();
-    let root = "/new/root fs";
-    fs::create_dir_all(root).unwrap();
-    println!("\nsays: ready");
-    for line in std::io::stdin().lines().map_while(Result::ok) {
-        let words: Vec<&str> = line.split(' ').collect();
-        let count: usize = words.last().unwrap().parse().unwrap();
-        if words[0] == "many" {
-            for number in 0..count {
-                tmpfs(&format!("/tmp/other {number}"));
-            }
-            println!("says: done");
-            continue;
-        }
-        let mut told = Vec::new();
-        for number in 0..count {
-            let [upper, work] = ["upper", "work"].map(|n| format!("/layers/{n}{number}"));
-            fs::create_dir_all(&upper).unwrap();
-            fs::create_dir_all(&work).unwrap();
-            let options = format!("lowerdir=/layers/lower,upperdir={upper},workdir={work}");
-            let overlay = Some("overlay");
-            if let Err(why) = mount(overlay, root, overlay, MsFlags::empty(), Some(&*options)) {
-                println!("says: no overlay file system on tmpfs: {why}");
-                return;
-            }
-            if words[1] != "-" {
-                assert!(command(words[1], "0").status().unwrap().success());
-            }
-            let program = format!("{root}/program");
-            let mut child = command(&program, "0").spawn().unwrap();
-            let device = std::os::unix::fs::MetadataExt::dev(&fs::metadata(&program).unwrap());
-            told.push(format!("{}:{device}", child.id()));
-            assert!(child.wait().unwrap().success());
-            nix::mount::umount(root).unwrap();
-        }
-        println!("says: {}", told.join(" "));
-    }
-}
-
-/// A [`container`], and what it said.
-struct Container {
-    process: Child,
-    said: std::sync::mpsc::Receiver<String>,
-}
-
-impl Container {
-    /// Starts it and waits until it is ready.
-    fn start() -> Self {
-        // A process has the mount namespace of the thread that started it.
-        let process = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
-            let mut process = role(SELF, "container");
-            process.stdin(Stdio::piped()).stdout(Stdio::piped());
-            process.spawn().unwrap()
-        });
-        let mut process = process.join().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (says, said) = std::sync::mpsc::channel();
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Some(words) = line.strip_prefix("says: ") {
-                    says.send(words.to_owned()).unwrap();
-                }
-            }
-        });
-        let container = Self { process, said };
-        assert_eq!(container.said.recv().unwrap(), "ready");
-        container
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.process.stdin.as_ref().unwrap(), "{line}").unwrap();
-    }
-
-    /// Tells it a line, and answers the hold until it has answered. Returns its answer and what was
-    /// held.
-    fn ask(&mut self, rig: &mut Rig, line: &str) -> (String, Vec<Held>) {
-        self.tell(line);
-        let mut answer = None;
-        let held = rig.answer_until(|_| {
-            answer = self.said.try_recv().ok();
-            answer.is_some()
-        });
-        (answer.unwrap(), held)
-    }
-
-    /// Executes programs from new overlays. Returns how many and how many of these were held on their
-    /// overlay.
-    fn run(&mut self, rig: &mut Rig, runtime: &str, count: usize) -> Option<(usize, usize)> {
-        let (answer, held) = self.ask(rig, &format!("go {runtime} {count}"));
-        if !answer.contains(':') || answer.contains("overlay") {
-            skipped(answer);
-            return None;
-        }
-        let programs = answer.split(' ').filter_map(|p| p.split_once(':'));
-        let programs: Vec<(u32, u64)> = programs
-            .map(|(pid, device)| (pid.parse().unwrap(), device.parse().unwrap()))
-            .collect();
-        let was_held = |(pid, device): &&(u32, u64)| {
-            held.iter()
-                .any(|h| h.pid == *pid && h.device == *device && h.waits)
-        };
-        Some((programs.len(), programs.iter().filter(was_held).count()))
-    }
-
-    fn end(mut self) {
-        drop(self.process.stdin.take());
-        assert!(self.process.wait().unwrap().success());
-    }
+    let was_held = |(pid, device): &&(u32, u64)| {
+        let same = |h: &&Held| h.pid == *pid && h.device == *device;
+        held.iter().any(|h| same(&h) && h.waits)
+    };
+    Some((programs.len(), programs.iter().filter(was_held).count()))
 }
 
 #[test]
@@ -762,18 +556,16 @@ fn a_container_s_program_is_held_on_a_file_system_that_was_just_mounted() {
         let mut rig = Rig::new();
         let mut container = Container::start();
         // In another namespace and not followed: nothing of it is seen.
-        let Some(unseen) = container.run(&mut rig, RUNTIME, 5) else {
+        let Some(unseen) = run_in(&mut container, &mut rig, RUNTIME, 5) else {
             return container.end();
         };
         assert_eq!(unseen, (5, 0));
-        rig.hold().follow(container.process.id()).unwrap();
-        let seen = container.run(&mut rig, RUNTIME, MANY).unwrap();
-        let without = container.run(&mut rig, "-", MANY).unwrap();
-        println!("held {seen:?}; with no runtime that waits for the marks {without:?}");
-        let counts = rig.hold().counts();
-        println!("{counts:?}, {:?}", rig.hold().unmarked());
-        assert_eq!(seen, (MANY, MANY));
-        assert_eq!(counts.lost, 0);
+        rig.hold().follow(container.pid()).unwrap();
+        let seen = run_in(&mut container, &mut rig, RUNTIME, MANY);
+        let without = run_in(&mut container, &mut rig, "-", MANY);
+        println!("held {seen:?}; without a runtime that waits for the marks {without:?}");
+        assert_eq!(seen, Some((MANY, MANY)));
+        assert_eq!(rig.hold().counts().lost, 0);
         assert_eq!(rig.hold().unmarked(), []);
         container.end();
     });
@@ -784,20 +576,21 @@ fn thousands_of_mounts_keep_no_container_waiting() {
     in_own_root(|| {
         let mut rig = Rig::new();
         let mut container = Container::start();
-        rig.hold().follow(container.process.id()).unwrap();
-        let time = |container: &mut Container, rig: &mut Rig| {
+        rig.hold().follow(container.pid()).unwrap();
+        let mut time = |container: &mut Container| {
             let start = Instant::now();
-            let ran = container.run(rig, RUNTIME, 20)?;
+            let ran = run_in(container, &mut rig, RUNTIME, 20)?;
             assert_eq!(ran, (20, 20));
             Some(start.elapsed() / 20)
         };
-        let Some(few) = time(&mut container, &mut rig) else {
+        let Some(few) = time(&mut container) else {
             return container.end();
         };
-        container.ask(&mut rig, "many 2000");
-        let many = time(&mut container, &mut rig).unwrap();
+        container.tell("many 2000");
+        assert_eq!(container.awaited(), "done");
+        let many = time(&mut container).unwrap();
         println!("a container takes {few:?}, with 2000 mounts {many:?}");
-        assert!(many < Duration::from_millis(450), "{many:?}");
+        // Nobody was let go before everything was marked.
         assert_eq!(rig.hold().counts().lost, 0);
         container.end();
     });
@@ -808,7 +601,7 @@ fn a_namespace_is_let_go_when_its_process_ends() {
     in_own_root(|| {
         let mut rig = Rig::new();
         let container = Container::start();
-        let pid = container.process.id();
+        let pid = container.pid();
         rig.hold().follow(pid).unwrap();
         let holder = rig.holder();
         let lists = || {
@@ -860,7 +653,7 @@ fn a_session_that_does_not_read_loses_nothing_in_silence() {
             .map(|_| {
                 thread::spawn(|| {
                     for _ in 0..EACH {
-                        assert!(command(INSTRUMENTED, "0").status().unwrap().success());
+                        assert!(ends_with(INSTRUMENTED, "0").status().unwrap().success());
                     }
                 })
             })

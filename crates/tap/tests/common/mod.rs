@@ -4,7 +4,9 @@
 
 #[path = "../../../../xtask/src/cache.rs"]
 mod cache;
+pub(crate) mod container;
 pub(crate) mod coverage;
+pub(crate) mod own_root;
 pub(crate) mod traced;
 
 use std::fs::{self, File};
