@@ -9,6 +9,7 @@
 //!   fixtures/<recipe>/<version>/<case>/
 //!   tap/<recipe>/<version>/<kind>/
 //!   bench/<version>/
+//!   cluster/                      kind, node image, what belongs to our docker daemon: `cluster`
 //! ```
 //!
 //! This file uses nothing but the standard library and nothing else of xtask: the differential

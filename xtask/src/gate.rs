@@ -41,7 +41,7 @@ struct Done {
 }
 
 /// Stages under way.
-struct Gate {
+pub(crate) struct Gate {
     /// `test` or `lint`.
     task: &'static str,
     /// Where logs lie.
@@ -280,7 +280,7 @@ fn fuzz(log: &mut Log) -> Result {
 }
 
 /// cargo, in the repository, without what the cargo that runs this program has set.
-fn cargo(args: &[&str]) -> Command {
+pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = cmd("cargo", args);
     command.current_dir(crate::repository());
     for (name, _) in std::env::vars_os() {
@@ -300,7 +300,7 @@ fn clippy(more: &[&str]) -> Command {
 }
 
 /// A target of the DataStorage example's Makefile.
-fn datastorage(target: &str) -> Result<Command> {
+pub(crate) fn datastorage(target: &str) -> Result<Command> {
     let folder = "examples/datastorage";
     let mut command = cmd("make", &["--no-print-directory", "-C", folder, target]);
     command.current_dir(crate::repository());
@@ -342,7 +342,7 @@ pub(crate) fn target_dir() -> PathBuf {
 
 impl Gate {
     /// Nothing has run.
-    fn new(task: &'static str, only: Vec<String>) -> Result<Self> {
+    pub(crate) fn new(task: &'static str, only: Vec<String>) -> Result<Self> {
         let logs = target_dir().join("gate");
         sh::mkdir(&logs)?;
         Ok(Self {
@@ -354,7 +354,7 @@ impl Gate {
     }
 
     /// Runs one stage, unless others were asked for.
-    fn stage(&mut self, name: &'static str, body: impl FnOnce(&mut Log) -> Result) {
+    pub(crate) fn stage(&mut self, name: &'static str, body: impl FnOnce(&mut Log) -> Result) {
         if !self.only.is_empty() && !self.only.iter().any(|only| only == name) {
             return;
         }
@@ -401,7 +401,7 @@ impl Gate {
     }
 
     /// The table, the skips, the sums; a failure when any stage failed.
-    fn finish(self) -> Result {
+    pub(crate) fn finish(self) -> Result {
         if self.done.is_empty() {
             fail!("{} has no such stage: {}", self.task, self.only.join(", "));
         }
@@ -451,7 +451,7 @@ impl Gate {
 }
 
 /// A stage's log.
-struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     file: File,
 }
@@ -467,7 +467,7 @@ impl Log {
     }
 
     /// Runs a command with its output in the log.
-    fn run(&mut self, command: &mut Command) -> Result {
+    pub(crate) fn run(&mut self, command: &mut Command) -> Result {
         self.say(&format!("$ {}", sh::shown(command)));
         let name = self.path.display();
         let open = || self.file.try_clone().about(&name);
@@ -484,7 +484,7 @@ impl Log {
     }
 
     /// Adds a line.
-    fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         use std::io::Write;
         if let Err(error) = writeln!(self.file, "{line}") {
             eprintln!("warning: {}: {error}", self.path.display());
@@ -492,7 +492,7 @@ impl Log {
     }
 
     /// Says that something could not be tested.
-    fn skip(&mut self, why: &str) {
+    pub(crate) fn skip(&mut self, why: &str) {
         self.say(&format!("SKIPPED: {why}"));
     }
 }

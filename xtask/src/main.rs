@@ -11,6 +11,7 @@
 
 mod bench;
 mod cache;
+mod cluster;
 mod deps;
 mod fixtures;
 mod gate;
@@ -41,13 +42,20 @@ struct Task {
 }
 
 /// All tasks, in the order in which a newcomer needs them.
-const TASKS: [Task; 10] = [
+const TASKS: [Task; 12] = [
     Task {
         name: "test",
         args: "[--full] [STAGE…]",
         does: "everything that needs no container; --full: all Go versions, longer properties",
         time: "12 min / 4 min",
         run: gate::test,
+    },
+    Task {
+        name: "test-cluster",
+        args: "[STAGE…]",
+        does: "everything that needs a Kind cluster, which it makes",
+        time: "30 min / 6 min",
+        run: cluster::test,
     },
     Task {
         name: "lint",
@@ -83,6 +91,13 @@ const TASKS: [Task; 10] = [
         does: "builds the programs that the tap's tests look into",
         time: "70 s each / 0 s",
         run: tap_fixtures::task,
+    },
+    Task {
+        name: "cluster",
+        args: "build | images | up [--name N] [--config FILE] | down [--name N | --all] | env | exec -- CMD…",
+        does: "a real Kind cluster, where registries cannot be reached too",
+        time: "15 min / 1 s",
+        run: cluster::task,
     },
     Task {
         name: "deps",

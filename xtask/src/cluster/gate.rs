@@ -1,0 +1,168 @@
+//! `test-cluster`: what needs a container engine and a Kind cluster.
+//!
+//! ```text
+//! setup    docker, kind, node image, the images of the tests
+//! wiring   the DataStorage suite on Kind and PostgreSQL, its own coverage wiring, no covtap
+//! seed     the same with the directory as Kind makes it: all specs pass, nothing is collected
+//! twin     with coverage off the image is that of a tree without any wiring
+//! rust     crates/cli/tests/cluster, over a control plane and two workers
+//! ```
+//!
+//! The clusters that a stage makes are deleted at its end, whatever came of it; a docker daemon that
+//! was started here is ended.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Setup, delete, engine, recipe};
+use crate::gate::{Gate, Log, cargo, datastorage, target_dir};
+use crate::sh::{self, About, Result, cmd, fail};
+use crate::toolchains;
+
+/// The cluster that the DataStorage suite makes and deletes.
+const SUITE: &str = "datastorage-e2e";
+
+/// The cluster for the tests in Rust.
+const TESTS: &str = "covtap-test";
+
+/// The uid of the service in its image.
+const SERVICE: u32 = 1001;
+
+/// `cargo xtask test-cluster [STAGE…]`.
+pub(crate) fn test(args: &[String]) -> Result {
+    let mut only = args.to_vec();
+    if !only.is_empty() {
+        only.push("setup".into());
+    }
+    let mut gate = Gate::new("test-cluster", only)?;
+    let mut setup = None;
+    gate.stage("setup", |log| {
+        if let Some(why) = engine::impossible() {
+            log.skip(&format!("all tests on a Kind cluster: {why}"));
+            return Ok(());
+        }
+        setup = Some(Setup::new()?);
+        Ok(())
+    });
+    if let Some(setup) = setup {
+        gate.stage("wiring", |log| with_suite(|dir| wiring(log, dir)));
+        gate.stage("seed", |log| with_suite(|dir| seed(log, dir)));
+        gate.stage("twin", |log| {
+            let mut twin = datastorage("test-twin-image")?;
+            log.run(setup.environment(&mut twin)?)
+        });
+        gate.stage("rust", |log| rust(&setup, log));
+        setup.end()?;
+    }
+    gate.finish()
+}
+
+/// Runs `body` with the place where the suite collects coverage, which is not there, and without a
+/// cluster of the suite's name before and after.
+fn with_suite(body: impl FnOnce(&Path) -> Result) -> Result {
+    let collected = crate::repository().join("examples/datastorage/coverdata");
+    delete(&["cluster", "--name", SUITE])?;
+    sh::rmdir(&collected)?;
+    let result = body(&collected);
+    delete(&["cluster", "--name", SUITE])?;
+    result
+}
+
+/// The seed's command without covtap.
+fn suite() -> std::process::Command {
+    let mut make = cmd("make", &["test-e2e-datastorage-coverage"]);
+    make.args(["E2E_TARGET=kind", "COVTAP=off", "ROUTE=files"])
+        .current_dir(crate::repository());
+    make
+}
+
+/// The suite's own wiring: the files are there and Go's own tool reads them.
+fn wiring(log: &mut Log, collected: &Path) -> Result {
+    log.run(&mut suite())?;
+    let about = std::fs::metadata(collected).about(collected.display())?;
+    if (about.uid(), about.mode() & 0o7777) != (SERVICE, 0o750) {
+        fail!(
+            "{} has owner {} and mode {:o}: the suite gives it to {SERVICE} with 750",
+            collected.display(),
+            about.uid(),
+            about.mode() & 0o7777
+        );
+    }
+    for kind in ["covmeta.", "covcounters."] {
+        if !files(collected)?.iter().any(|name| name.starts_with(kind)) {
+            fail!("{} has no {kind}*", collected.display());
+        }
+    }
+    let profile = target_dir().join("gate/kind.profile");
+    sh::quiet(
+        cmd(toolchains::get(toolchains::NEWEST)?.covdata, &["textfmt"])
+            .arg(format!("-i={}", collected.display()))
+            .arg(format!("-o={}", profile.display())),
+    )?;
+    let text = sh::read(&profile)?;
+    let covered = text
+        .lines()
+        .skip(1)
+        .filter(|line| !line.ends_with(" 0"))
+        .count();
+    if covered == 0 {
+        fail!("{} has no covered block", profile.display());
+    }
+    log.say(&format!("Go's own tool reads {covered} covered blocks"));
+    Ok(())
+}
+
+/// The suite with the directory as Kind and the kubelet make it: nothing says that nothing came.
+fn seed(log: &mut Log, collected: &Path) -> Result {
+    let mut suite = suite();
+    suite
+        .env("E2E_PREPARE_COVERDATA", "false")
+        // Set and empty: the service uses SQLite, so that both databases are run on Kind.
+        .env("E2E_POSTGRES_IMAGE", "");
+    log.run(&mut suite)?;
+    let files = files(collected)?;
+    if !files.is_empty() {
+        fail!(
+            "{} holds {}: it was to stay empty",
+            collected.display(),
+            files.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The names of all that lies in a directory.
+fn files(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).about(dir.display())? {
+        let name = entry.about(dir.display())?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// The tests in Rust, with a cluster of three nodes.
+fn rust(setup: &Setup, log: &mut Log) -> Result {
+    delete(&["cluster", "--name", TESTS])?;
+    let result = setup.up(TESTS, &config()).and_then(|()| {
+        let mut tests = cargo(&[
+            "test",
+            "--package",
+            "covtap",
+            "--test",
+            "cluster",
+            "--locked",
+        ]);
+        tests
+            .env("COVTAP_TEST_CLUSTER", "1")
+            .env("COVTAP_TEST_CONTEXT", format!("kind-{TESTS}"));
+        log.run(setup.environment(&mut tests)?)
+    });
+    delete(&["cluster", "--name", TESTS])?;
+    result
+}
+
+/// One control plane and two workers.
+fn config() -> PathBuf {
+    recipe().join("kind-workers.yaml")
+}
