@@ -33,6 +33,7 @@ const (
 	EnvTarget       = "E2E_TARGET"        // local (default) or kind
 	EnvBuilderImage = "E2E_BUILDER_IMAGE" // base image with Go, for kind
 	EnvRuntimeImage = "E2E_RUNTIME_IMAGE" // base image of the service, for kind
+	EnvNodeImage    = "E2E_NODE_IMAGE"    // image of the cluster's nodes, for kind
 	EnvKeepCluster  = "E2E_KEEP_CLUSTER"  // true leaves the cluster for a look
 )
 
@@ -74,7 +75,7 @@ func NewTarget(progress, log io.Writer) (Target, error) {
 		return &local{root: root, progress: progress, log: log}, nil
 	case "kind":
 		if os.Getenv("DATABASE_URL") != "" {
-			return nil, errors.New("E2E_TARGET=kind has no PostgreSQL: unset DATABASE_URL")
+			return nil, errors.New("DATABASE_URL is of no use with E2E_TARGET=kind: E2E_POSTGRES_IMAGE starts a database in the cluster")
 		}
 		return &kind{root: root, progress: progress, log: log}, nil
 	default:
@@ -220,7 +221,7 @@ func RenderManifest() (string, error) {
 		"Deployment": Deployment,
 		"Image":      Image,
 		"NodePort":   NodePort,
-		"Settings":   ServiceSettings(),
+		"Settings":   append(ServiceSettings(), clusterSettings()...),
 	}
 	// coverage wiring: begin
 	values["Coverage"] = CoverageEnabled()
@@ -277,7 +278,7 @@ func (k *kind) Start(ctx context.Context) error {
 	// coverage wiring: begin
 	say(k.progress, "Build completed successfully")
 	// coverage wiring: end
-	if err := k.run(ctx, k.kind("create", "cluster", "--config", KindConfig, "--kubeconfig", k.kubeconfig, "--wait", "180s")); err != nil {
+	if err := k.run(ctx, k.create()); err != nil {
 		return fmt.Errorf("create cluster: %w", err)
 	}
 	if err := k.run(ctx, k.kind("load", "docker-image", Image)); err != nil {
@@ -288,21 +289,37 @@ func (k *kind) Start(ctx context.Context) error {
 		return err
 	}
 	// coverage wiring: end
+	if err := k.startPostgres(ctx); err != nil {
+		return err
+	}
 	text, err := RenderManifest()
 	if err != nil {
 		return err
 	}
-	apply := k.kubectl("apply", "-f", "-")
-	apply.Stdin = text
-	if err := k.run(ctx, apply); err != nil {
+	if err := k.apply(ctx, text); err != nil {
 		return fmt.Errorf("apply manifest: %w", err)
 	}
-	return k.rollout(ctx)
+	return k.rollout(ctx, Deployment)
 }
 
-func (k *kind) rollout(ctx context.Context) error {
-	if err := k.run(ctx, k.kubectl("rollout", "status", "deployment/"+Deployment, "--timeout=180s")); err != nil {
-		return fmt.Errorf("wait for deployment %s: %w", Deployment, err)
+// create is the command that creates the cluster.
+func (k *kind) create() Command {
+	args := []string{"create", "cluster", "--config", KindConfig, "--kubeconfig", k.kubeconfig, "--wait", "180s"}
+	if image := os.Getenv(EnvNodeImage); image != "" {
+		args = append(args, "--image", image)
+	}
+	return k.kind(args...)
+}
+
+func (k *kind) apply(ctx context.Context, manifest string) error {
+	command := k.kubectl("apply", "-f", "-")
+	command.Stdin = manifest
+	return k.run(ctx, command)
+}
+
+func (k *kind) rollout(ctx context.Context, deployment string) error {
+	if err := k.run(ctx, k.kubectl("rollout", "status", "deployment/"+deployment, "--timeout=180s")); err != nil {
+		return fmt.Errorf("wait for deployment %s: %w", deployment, err)
 	}
 	return nil
 }
@@ -368,11 +385,11 @@ func (k *kind) Replace(ctx context.Context) error {
 		return err
 	}
 	k.oldPods = nil
-	return k.rollout(ctx)
+	return k.rollout(ctx, Deployment)
 }
 
-// KeepsData implements Target: the database lies in an emptyDir.
-func (k *kind) KeepsData() bool { return false }
+// KeepsData implements Target: SQLite's database lies in an emptyDir.
+func (k *kind) KeepsData() bool { return postgresImage() != "" }
 
 // ScaleToZero implements Target.
 func (k *kind) ScaleToZero(ctx context.Context) error {

@@ -101,6 +101,12 @@ func TestKindCommands(t *testing.T) {
 			t.Errorf("got %q in %s, want %q", got, command.Dir, want)
 		}
 	}
+	for image, want := range map[string]string{"": " --wait 180s --name datastorage-e2e", "node:1": " --image node:1 --name datastorage-e2e"} {
+		t.Setenv(EnvNodeImage, image)
+		if got := k.create().String(); !strings.HasSuffix(got, want) {
+			t.Errorf("%s=%s: got %q", EnvNodeImage, image, got)
+		}
+	}
 }
 
 func TestNewTarget(t *testing.T) {
