@@ -311,8 +311,8 @@ pub enum ContainerState {
 pub struct Termination {
     /// `Completed`, `Error`, `OOMKilled`, … when it is known.
     pub reason: Option<String>,
-    /// The exit status.
-    pub exit_code: i64,
+    /// The exit status; none when nobody was there to be told.
+    pub exit_code: Option<i64>,
     /// The signal that ended it, when the runtime says.
     pub signal: Option<i32>,
     /// When it was started.

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::cluster::{self, kubeconfig};
+use crate::engine::{self, address};
 use crate::facts::Facts;
 use crate::news::News;
+use crate::reach::Reach;
 use crate::selection::Selection;
 use crate::shared::Shared;
+use crate::world::World;
 
 /// What to follow.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +53,8 @@ pub enum Settled {
 
 /// Follows everything that can be followed, in the background, until it is dropped.
 pub struct Follower {
-    shared: Arc<Shared>,
+    world: Arc<World>,
+    handle: Handle,
     /// Dropped to end the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -62,26 +68,27 @@ impl Follower {
     /// When the system gives no thread, socket or timer. What cannot be reached is no error but a
     /// [`News::Trouble`].
     pub fn start(options: Options) -> Result<Self, ClusterError> {
-        let shared = Arc::new(Shared::new().map_err(ClusterError::Start)?);
+        let shared = Shared::new().map_err(ClusterError::Start)?;
+        let world = Arc::new(World::new(shared, options));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ClusterError::Start)?;
-        let (stop, stopped) = oneshot::channel();
+        let handle = runtime.handle().clone();
+        begin(&world, &handle);
+        let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("cluster".into())
             .spawn(move || {
-                runtime.block_on(async move {
-                    drop(options);
-                    // An error says that the follower was dropped, which is the signal itself.
-                    let _ = stopped.await;
-                });
+                // An error says that the follower was dropped, which is the signal itself.
+                let _ = runtime.block_on(stopped);
                 // What is still in flight is nobody's any more.
                 runtime.shutdown_background();
             })
             .map_err(ClusterError::Start)?;
         Ok(Self {
-            shared,
+            world,
+            handle,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -90,28 +97,50 @@ impl Follower {
     /// Readable when there is news.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.shared.ear.as_fd()
+        self.world.shared.ear.as_fd()
     }
 
     /// The news since the last call.
     pub fn news(&mut self) -> Vec<News> {
-        self.shared.take()
+        self.world.shared.take()
     }
 
     /// Everything known so far: also what is gone.
     #[must_use]
     pub fn facts(&self) -> Facts {
-        self.shared.read(Facts::clone)
+        self.world.shared.read(Facts::clone)
     }
 
     /// Waits until the first lists of everything that can be reached are in, at most `timeout`.
     pub fn settle(&mut self, timeout: Duration) -> Settled {
-        let missing = self.shared.wait(timeout);
+        let missing = self.world.shared.wait(timeout);
         if missing.is_empty() {
             Settled::Yes
         } else {
             Settled::Missing(missing)
         }
+    }
+
+    /// What can be asked of clusters and done in containers, also from other threads. It does not
+    /// keep the follower alive.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        Reach::new(Arc::clone(&self.world), self.handle.clone())
+    }
+}
+
+/// Begins everything that was asked for.
+fn begin(world: &Arc<World>, handle: &Handle) {
+    if world.options.engines {
+        let around = address::Surroundings::of_this_process();
+        for address in address::addresses(&around) {
+            world.shared.begin(&engine::awaited(&address));
+            handle.spawn(engine::follow(Arc::clone(world), address));
+        }
+    }
+    if world.options.cluster {
+        world.shared.begin(&cluster::awaited(kubeconfig::UNNAMED));
+        handle.spawn(kubeconfig::follow_asked(Arc::clone(world)));
     }
 }
 

@@ -4,21 +4,30 @@
 //! |---|---|
 //! | [`facts`] | what is known, as data |
 //! | [`selection`] | which pods and containers are asked for: kubectl's flags |
+//! | `engine` | the container engines of this machine: containers, Kind nodes, what is done in them |
+//! | `cluster` | Kubernetes clusters: pods, nodes, owners, events, logs |
+//! | `shared`, `world` | what the tasks of the runtime's thread share with its user and each other |
 //!
 //! A [`Follower`] follows everything in the background, in one thread of its own; its user is
-//! synchronous, waits for the [descriptor](Follower::descriptor) and takes the [`News`].
+//! synchronous, waits for the [descriptor](Follower::descriptor) and takes the [`News`]. What is
+//! asked or done on demand goes through [`Reach`].
 
 #![cfg(unix)]
 
+mod backoff;
+mod cluster;
+mod engine;
 pub mod facts;
 mod follower;
 mod news;
+mod reach;
 pub mod selection;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "told by the engines and clusters that follow")
-)]
 mod shared;
+mod variables;
+mod world;
 
+pub use cluster::ask::Log;
+pub use engine::act::{ActError, Exec, Output};
 pub use follower::{ClusterError, Follower, Options, Settled};
 pub use news::News;
+pub use reach::Reach;

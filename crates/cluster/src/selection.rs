@@ -40,6 +40,17 @@ pub enum Namespaces {
     Unsaid,
 }
 
+/// What [`Namespaces::Unsaid`] stands for in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// Every namespace but Kubernetes' own.
+    Everywhere,
+    /// This namespace.
+    Namespace(String),
+    /// Another cluster was asked for by name: nothing in this one is, whatever the namespaces are.
+    Nowhere,
+}
+
 /// The name of something that owns pods, as kubectl takes it: `deploy/api`, `statefulset/db`,
 /// `pod/x`; a name alone is of any kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -251,16 +262,15 @@ pub struct Asked<'a> {
 }
 
 impl Selection {
-    /// Whether a pod is asked for. `home` is the namespace that [`Namespaces::Unsaid`] stands for;
-    /// none stands for all but Kubernetes' own.
+    /// Whether a pod is asked for, in a cluster where [`Namespaces::Unsaid`] stands for `home`.
     #[must_use]
-    pub fn asks_for(&self, pod: Asked<'_>, home: Option<&str>) -> bool {
-        let namespace = match &self.namespaces {
-            Namespaces::All => true,
-            Namespaces::These(these) => these.iter().any(|n| n == pod.namespace),
-            Namespaces::Unsaid => home.map_or(!SYSTEM.contains(&pod.namespace), |home| {
-                home == pod.namespace
-            }),
+    pub fn asks_for(&self, pod: Asked<'_>, home: &Home) -> bool {
+        let namespace = match (&self.namespaces, home) {
+            (_, Home::Nowhere) => false,
+            (Namespaces::All, _) => true,
+            (Namespaces::These(these), _) => these.iter().any(|n| n == pod.namespace),
+            (Namespaces::Unsaid, Home::Everywhere) => !SYSTEM.contains(&pod.namespace),
+            (Namespaces::Unsaid, Home::Namespace(home)) => home == pod.namespace,
         };
         namespace
             && self.labels.match_all(pod.labels)
@@ -322,7 +332,7 @@ impl WorkloadName {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Asked, Labels, Namespaces, Selection, WorkloadName};
+    use super::{Asked, Home, Labels, Namespaces, Selection, WorkloadName};
     use crate::facts::Workload;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -403,15 +413,17 @@ mod tests {
             owners: &[],
         };
         let open = Selection::default();
-        assert!(open.asks_for(pod("shop"), None));
-        assert!(!open.asks_for(pod("kube-system"), None));
-        assert!(open.asks_for(pod("kube-system"), Some("kube-system")));
-        assert!(!open.asks_for(pod("shop"), Some("default")));
+        let home = |name: &str| Home::Namespace(name.into());
+        assert!(open.asks_for(pod("shop"), &Home::Everywhere));
+        assert!(!open.asks_for(pod("kube-system"), &Home::Everywhere));
+        assert!(open.asks_for(pod("kube-system"), &home("kube-system")));
+        assert!(!open.asks_for(pod("shop"), &home("default")));
         let all = Selection {
             namespaces: Namespaces::All,
             ..Selection::default()
         };
-        assert!(all.asks_for(pod("kube-system"), None));
+        assert!(all.asks_for(pod("kube-system"), &Home::Everywhere));
+        assert!(!all.asks_for(pod("shop"), &Home::Nowhere));
     }
 
     #[test]
@@ -435,7 +447,7 @@ mod tests {
                     labels,
                     owners,
                 },
-                None,
+                &Home::Everywhere,
             )
         };
         assert!(asks("shop", &api, &owners[..]));

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use covtap_model::problem::Problem;
+use tokio::sync::Notify;
 
 use crate::facts::Facts;
 use crate::news::News;
@@ -16,6 +17,8 @@ pub(crate) struct Shared {
     known: Mutex<Known>,
     /// Told when a first list has come in.
     settled: Condvar,
+    /// The same for tasks.
+    settled_task: Notify,
     /// Written when there is news.
     bell: UnixStream,
     /// Readable when there is news.
@@ -44,6 +47,7 @@ impl Shared {
         Ok(Self {
             known: Mutex::default(),
             settled: Condvar::new(),
+            settled_task: Notify::new(),
             bell,
             ear,
         })
@@ -105,6 +109,23 @@ impl Shared {
     pub(crate) fn settle(&self, what: &str) {
         self.lock().awaited.retain(|awaited| awaited != what);
         self.settled.notify_all();
+        self.settled_task.notify_waiters();
+    }
+
+    /// Waits, at most `patience`, until no first list but that of `me` is awaited.
+    pub(crate) async fn others_settled(&self, me: &str, patience: Duration) {
+        let others = async {
+            loop {
+                // Made before the look, so that what settles in between is not missed.
+                let settled = self.settled_task.notified();
+                if self.lock().awaited.iter().all(|awaited| awaited == me) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        // Whoever takes longer is not waited for.
+        let _ = tokio::time::timeout(patience, others).await;
     }
 
     /// Waits until every first list is in, at most `timeout`. What is missing then.

@@ -1,0 +1,132 @@
+//! Questions that a cluster's API answers on demand.
+
+use std::future::Future;
+use std::time::Duration;
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::{self as core, Pod};
+use kube::api::{Api, ListParams, LogParams, PostParams};
+use kube::{Client, Error};
+
+use super::pod::time;
+use super::trouble::{self, Request};
+use crate::engine::act::ActError;
+use crate::facts::Event;
+
+/// The largest log that is taken, in bytes.
+const LARGEST_LOG: i64 = 1 << 20;
+
+/// Where something is asked, and how long the answer may take.
+pub(crate) struct Place<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) timeout: Duration,
+}
+
+impl Place<'_> {
+    /// The answer, or why there is none.
+    async fn answer<T>(
+        &self,
+        verb: &str,
+        resource: &str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, ActError> {
+        match tokio::time::timeout(self.timeout, answer).await {
+            Err(_) => Err(ActError::Slow(format!("cluster {}", self.cluster))),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                let request = Request {
+                    cluster: self.cluster,
+                    verb,
+                    resource,
+                    namespace: Some(self.namespace),
+                    effect: "it is not known",
+                };
+                Err(ActError::Api(Box::new(trouble::of(request, &error).1)))
+            }
+        }
+    }
+}
+
+/// The events about an object, oldest first.
+pub(crate) async fn events(
+    client: Client,
+    place: Place<'_>,
+    uid: &str,
+) -> Result<Vec<Event>, ActError> {
+    let api: Api<core::Event> = Api::namespaced(client, place.namespace);
+    let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+    let listed = place.answer("list", "events", api.list(&about)).await?;
+    let mut events: Vec<Event> = listed.items.into_iter().map(event).collect();
+    events.sort_by_key(|event| event.last);
+    Ok(events)
+}
+
+fn event(event: core::Event) -> Event {
+    let last = time(event.last_timestamp)
+        .or_else(|| event.event_time.map(|time| time.0.into()))
+        .or_else(|| time(event.metadata.creation_timestamp));
+    Event {
+        kind: event.type_.unwrap_or_default(),
+        reason: event.reason.unwrap_or_default(),
+        message: event.message.unwrap_or_default(),
+        count: event.count.unwrap_or(1),
+        last,
+    }
+}
+
+/// Which log of a pod.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The pod's name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// That of the life before this one.
+    pub previous: bool,
+    /// How many of the last lines.
+    pub lines: u32,
+}
+
+/// The last lines of a log.
+pub(crate) async fn logs(client: Client, place: Place<'_>, log: &Log) -> Result<String, ActError> {
+    let api: Api<Pod> = Api::namespaced(client, place.namespace);
+    let params = LogParams {
+        container: Some(log.container.clone()),
+        previous: log.previous,
+        tail_lines: Some(log.lines.into()),
+        limit_bytes: Some(LARGEST_LOG),
+        ..LogParams::default()
+    };
+    place
+        .answer("get", "pods/log", api.logs(&log.pod, &params))
+        .await
+}
+
+/// Whether pods of a namespace may be executed in.
+pub(crate) async fn can_exec(client: Client, place: Place<'_>) -> Result<bool, ActError> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(place.namespace.to_owned()),
+                verb: Some("create".into()),
+                resource: Some("pods".into()),
+                subresource: Some("exec".into()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client);
+    let answer = place
+        .answer(
+            "create",
+            "selfsubjectaccessreviews.authorization.k8s.io",
+            api.create(&PostParams::default(), &review),
+        )
+        .await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
