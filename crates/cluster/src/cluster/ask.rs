@@ -12,11 +12,14 @@ use kube::{Client, Error};
 
 use super::pod::time;
 use super::trouble::{self, Request};
+use crate::backoff::Backoff;
 use crate::engine::act::ActError;
 use crate::facts::Event;
 
 /// The largest log that is taken, in bytes.
 const LARGEST_LOG: i64 = 1 << 20;
+/// Answers of a server that is too busy, or of what stands before one that is not there.
+const BUSY: [u16; 3] = [429, 503, 504];
 
 /// Where something is asked, and how long the answer may take.
 pub(crate) struct Place<'a> {
@@ -26,14 +29,23 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The answer, or why there is none.
-    async fn answer<T>(
+    /// The answer, or why there is none. A server that is too busy is asked again.
+    async fn answer<T, F: Future<Output = Result<T, Error>>>(
         &self,
         verb: &str,
         resource: &str,
-        answer: impl Future<Output = Result<T, Error>>,
+        ask: impl Fn() -> F,
     ) -> Result<T, ActError> {
-        match tokio::time::timeout(self.timeout, answer).await {
+        let answered = async {
+            let mut backoff = Backoff::new();
+            loop {
+                match ask().await {
+                    Err(Error::Api(status)) if BUSY.contains(&status.code) => backoff.wait().await,
+                    answered => return answered,
+                }
+            }
+        };
+        match tokio::time::timeout(self.timeout, answered).await {
             Err(_) => Err(ActError::Slow(format!("cluster {}", self.cluster))),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
@@ -58,7 +70,7 @@ pub(crate) async fn events(
 ) -> Result<Vec<Event>, ActError> {
     let api: Api<core::Event> = Api::namespaced(client, place.namespace);
     let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
-    let listed = place.answer("list", "events", api.list(&about)).await?;
+    let listed = place.answer("list", "events", || api.list(&about)).await?;
     let mut events: Vec<Event> = listed.items.into_iter().map(event).collect();
     events.sort_by_key(|event| event.last);
     Ok(events)
@@ -101,7 +113,7 @@ pub(crate) async fn logs(client: Client, place: Place<'_>, log: &Log) -> Result<
         ..LogParams::default()
     };
     place
-        .answer("get", "pods/log", api.logs(&log.pod, &params))
+        .answer("get", "pods/log", || api.logs(&log.pod, &params))
         .await
 }
 
@@ -120,12 +132,13 @@ pub(crate) async fn can_exec(client: Client, place: Place<'_>) -> Result<bool, A
         },
         ..SelfSubjectAccessReview::default()
     };
+    let params = PostParams::default();
     let api: Api<SelfSubjectAccessReview> = Api::all(client);
     let answer = place
         .answer(
             "create",
             "selfsubjectaccessreviews.authorization.k8s.io",
-            api.create(&PostParams::default(), &review),
+            || api.create(&params, &review),
         )
         .await?;
     Ok(answer.status.is_some_and(|status| status.allowed))

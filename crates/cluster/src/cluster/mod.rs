@@ -85,6 +85,8 @@ pub(crate) async fn follow(world: &World, source: Source) {
         namespaces,
     } = source;
     config.connect_timeout = Some(CONNECT);
+    // It would hide for minutes that a server is too busy. What asks here tries again by itself.
+    config.default_retry = false;
     let server = config.cluster_url.to_string();
     // A configuration may name a program that logs in, which takes its time.
     let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
