@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use covtap_cluster::facts::{ContainerState, Facts, Node, Pod};
 use covtap_cluster::selection::{Namespaces, Selection};
@@ -23,8 +23,13 @@ const SETTLING: Duration = Duration::from_secs(2);
 pub(crate) struct Around {
     follower: Follower,
     selection: Selection,
-    /// Whether somebody asked for clusters or containers: else what cannot be followed is a note.
+    /// Whether somebody asked for clusters or containers. Else only what begins during the run is
+    /// watched, as that is CMD's doing; and what cannot be followed is a note.
     asked: bool,
+    /// When the run began.
+    began: SystemTime,
+    /// The nodes and containers that are watched.
+    watched: BTreeSet<ContainerId>,
     facts: Facts,
     /// Pods that were told to be ready: their uid and how often their containers were started.
     told: BTreeSet<(String, i32)>,
@@ -50,6 +55,8 @@ impl Around {
             follower: follower.map_err(Failure::new)?,
             asked: cluster || selection != Selection::default(),
             selection,
+            began: SystemTime::now(),
+            watched: BTreeSet::new(),
             facts: Facts::default(),
             told: BTreeSet::new(),
         }))
@@ -57,25 +64,19 @@ impl Around {
 
     fn news_of(&mut self, change: Change) -> Option<News> {
         match change {
-            Change::NodeStarted(node) => Some(News::Began {
-                id: ContainerId::new(node.container.as_deref()?)?,
-                pid: node.pid?,
-                name: format!("node {}", node.name),
-            }),
-            Change::NodeEnded(node) => Some(News::Ended {
-                id: ContainerId::new(node.container.as_deref()?)?,
-            }),
-            Change::Container(container) if self.selection.asks_for_plain(&container) => {
-                let id = ContainerId::new(&container.id)?;
-                Some(match container.pid {
-                    Some(pid) => News::Began {
-                        id,
-                        pid,
-                        name: format!("container {}", container.name),
-                    },
-                    None => News::Ended { id },
-                })
-            }
+            Change::NodeStarted(node) | Change::NodeEnded(node) => self.of_container(
+                node.container.as_deref()?,
+                node.pid.filter(|_| node.ended.is_none()),
+                node.started,
+                format!("node {}", node.name),
+            ),
+            Change::Container(container) if self.selection.asks_for_plain(&container) => self
+                .of_container(
+                    &container.id,
+                    container.pid,
+                    container.started,
+                    format!("container {}", container.name),
+                ),
             Change::Pod(pod) => self.ready(&pod),
             Change::Trouble(problem) => Some(News::Trouble(self.weigh(problem))),
             Change::Engine(_)
@@ -84,6 +85,23 @@ impl Around {
             | Change::Container(_)
             | Change::PodGone { .. } => None,
         }
+    }
+
+    /// A node or a plain container was found, began or ended.
+    fn of_container(
+        &mut self,
+        id: &str,
+        pid: Option<u32>,
+        started: Option<SystemTime>,
+        name: String,
+    ) -> Option<News> {
+        let id = ContainerId::new(id)?;
+        let Some(pid) = pid else {
+            return self.watched.remove(&id).then_some(News::Ended { id });
+        };
+        let wanted = self.asked || started.is_some_and(|started| started >= self.began);
+        let new = wanted && self.watched.insert(id.clone());
+        new.then_some(News::Began { id, pid, name })
     }
 
     fn weigh(&self, problem: Problem) -> Problem {
@@ -98,9 +116,19 @@ impl Around {
         }
     }
 
+    /// Whether a pod's node is watched.
+    fn watches(&self, pod: &Pod) -> bool {
+        let facts = self.follower.facts();
+        let node = facts.nodes.iter().find(|node| {
+            node.cluster == pod.cluster && Some(node.name.as_str()) == pod.node.as_deref()
+        });
+        let id = node.and_then(|node| ContainerId::new(node.container.as_deref()?));
+        id.is_some_and(|id| self.watched.contains(&id))
+    }
+
     /// A pod that is ready, once for each time that its containers were started.
     fn ready(&mut self, pod: &Pod) -> Option<News> {
-        if !pod.selected || !pod.ready {
+        if !pod.selected || !pod.ready || !self.watches(pod) {
             return None;
         }
         let starts = pod.containers.iter().map(|c| c.restarts).sum();

@@ -103,8 +103,9 @@ impl<'a> Around<'a> {
         };
         for news in surroundings.news() {
             match news {
-                News::Began { id, pid: _, name } => {
+                News::Began { id, pid, name } => {
                     watcher.add_container(id);
+                    watcher.follow_mounts(pid);
                     observer.event(&Event::Watching { name: &name });
                 }
                 News::Ended { id } => watcher.remove_container(&id),

@@ -240,6 +240,7 @@ fn outcome(
         found: None,
         attached: None,
         snapshots: 0,
+        file: None,
         note: None,
     });
     let Some(state) = life.state() else {
@@ -266,6 +267,7 @@ fn outcome(
             found: Some(state.found.clone()),
             attached: Some(state.attached.rfc3339()),
             snapshots: state.snapshots,
+            file: Some(file_name(&state.file)),
             note: (!note.is_empty()).then(|| note.join("; ")),
         })
     };
@@ -539,6 +541,7 @@ fn of_files(observed: &Observed<'_>, expectation: &Expectation, files: &[Counter
             found: None,
             attached: None,
             snapshots: 0,
+            file: None,
             note: None,
         }),
         outcome,

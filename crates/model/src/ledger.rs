@@ -122,6 +122,9 @@ pub struct State {
     /// How often they were read.
     #[serde(default, skip_serializing_if = "is_none_read")]
     pub snapshots: u64,
+    /// Its counter file in `raw/<build>/`, when it was made from memory: of this target alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What else is to be said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use crate::clock::Moment;
 use crate::life::CoverageDirectory;
+use crate::target::Target;
 
 /// Ticks of `/proc/PID/stat` in a second: a constant of the Linux user interface (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
@@ -253,6 +254,13 @@ pub fn started_stably(ticks: u64) -> Moment {
     started(*boot, ticks)
 }
 
+/// The moment of a process's start as the names of its files have it. Starts are known to 10 ms, and the
+/// first processes of two containers that began within them have the same number of their own: the last
+/// digits are the number that the machine gave, which tells them apart.
+pub fn started_for_names(target: Target) -> Moment {
+    Moment(started_stably(target.start_ticks).0 + i128::from(target.pid))
+}
+
 /// Whether `pid` is a thread of the kernel.
 pub fn is_kernel_thread(pid: u32) -> bool {
     // Field 9 of the line, and the kernel's include/linux/sched.h.
@@ -338,6 +346,21 @@ mod tests {
     fn the_innermost_pid_is_the_last() {
         assert_eq!(innermost("Name:\ta\nNSpid:\t812\t7\t1\n"), Some(1));
         assert_eq!(innermost("Name:\ta\n"), None);
+    }
+
+    #[test]
+    fn processes_that_began_in_the_same_tick_have_files_of_their_own() {
+        let name = |pid| {
+            let start_ticks = 100;
+            started_for_names(Target { pid, start_ticks })
+        };
+        assert_ne!(name(7), name(8));
+        // The largest number of a process is 2^22, and a tick has more nanoseconds.
+        let next = Target {
+            pid: 1,
+            start_ticks: 101,
+        };
+        assert!(name(1 << 22) < started_for_names(next));
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub(crate) enum Command {
 /// A process that can be read.
 pub(crate) struct Process {
     pub(crate) target: Target,
-    /// The moment of its start, the same whoever asks.
+    /// The moment of its start as the names of its files have it, the same whoever asks.
     pub(crate) started: Moment,
     pub(crate) command: Command,
     pub(crate) memory: Box<dyn Memory + Send>,
@@ -150,7 +150,7 @@ impl Process {
         let main = main_file(target.pid, &regions);
         Ok(Self {
             target,
-            started: proc::started_stably(target.start_ticks),
+            started: proc::started_for_names(target),
             command: Command::Running,
             memory: Box::new(memory),
             regions,

@@ -64,6 +64,8 @@ impl Place {
             }
         }
         command.env("COVTAP_STORE", self.path().join("store"));
+        // Whatever else begins on this machine meanwhile is not the test's.
+        command.env("COVTAP_LOCAL", "true");
     }
 
     /// `covtap run` without files, with these flags and this command.

@@ -184,25 +184,19 @@ fn shorten(text: &str, width: usize) -> Cow<'_, str> {
         return text.into();
     }
     let room = width.saturating_sub(1);
-    let tail_room = room - room / 3;
-    let tail_start = text
-        .char_indices()
-        .rev()
-        .scan(0, |used, (at, c)| {
-            *used += c.width().unwrap_or(0);
-            (*used <= tail_room).then_some(at)
-        })
-        .last()
-        .unwrap_or(text.len());
-    let head_end = text
-        .char_indices()
-        .scan(0, |used, (at, c)| {
-            *used += c.width().unwrap_or(0);
-            (*used <= room / 3).then_some(at + c.len_utf8())
-        })
+    // Of whole texts: several characters can be one sign, whose width is not the sum of theirs.
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let head_end = ends
+        .take_while(|end| text[..*end].width() <= room / 3)
         .last()
         .unwrap_or(0);
-    format!("{}…{}", &text[..head_end], &text[tail_start..]).into()
+    let starts = text.char_indices().map(|(at, _)| at);
+    let tails = starts.filter(|start| *start >= head_end);
+    tails
+        .chain([text.len()])
+        .map(|start| format!("{}…{}", &text[..head_end], &text[start..]))
+        .find(|shortened| shortened.width() <= width)
+        .map_or_else(|| "…".into(), Cow::from)
 }
 
 /// Ranges in lines of `width` cells (one line when there is no width); what does not fit in
@@ -414,6 +408,13 @@ Total                         9       4     55.5%
         assert_eq!(wrap(&ranges[..2], Some(16)), ["10-15, 20-25"]);
         assert_eq!(wrap(&ranges[..3], None), ["10-15, 20-25, 30-35"]);
         assert!(wrap(&[], None).is_empty() && wrap(&[], Some(9)).is_empty());
+    }
+
+    #[test]
+    fn a_sign_of_several_characters_is_measured_whole() {
+        let name = "\u{1f56f}\u{fe0f}\u{10a60}AAA    ";
+        assert!(shorten(name, 4).width() <= 4, "{}", shorten(name, 4));
+        assert_eq!(shorten("internal/checkout/server.go", 12), "int…erver.go");
     }
 
     proptest! {

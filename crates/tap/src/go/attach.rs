@@ -83,7 +83,7 @@ impl Attached {
     ) -> Result<Self, AttachError> {
         let process = Process {
             target,
-            started: proc::started_stably(target.start_ticks),
+            started: proc::started_for_names(target),
             command: Command::Known(Vec::new()),
             memory: Box::new(memory),
             regions,

@@ -58,7 +58,8 @@ fn split(line: &[u8], all: bool) -> Vec<Vec<u8>> {
 pub struct FileNames {
     /// `covmeta.<hash>`
     pub meta: String,
-    /// `covcounters.<hash>.<pid>.<nanoseconds since 1970 of the process's start>`
+    /// `covcounters.<hash>.<pid>.<nanoseconds since 1970 of the process's start, and its number on this
+    /// machine>`
     pub counters: String,
 }
 
