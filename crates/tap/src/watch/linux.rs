@@ -1,6 +1,6 @@
 //! The watcher for Linux.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -663,17 +663,26 @@ impl Watcher {
         self.costs[3] = began.elapsed();
     }
 
-    /// Forgets the lives that nobody will ask for: programs of others than Go, which have ended.
+    /// Forgets the lives that nobody will ask for: programs of others than Go, which have ended; and of
+    /// Go's without coverage all but one of each in a container: what runs and probes containers is
+    /// written in Go, and never ceases.
     fn forget_ended(&mut self) {
         let Self {
             lives,
             current,
             inspector,
+            reach,
             ..
         } = self;
-        lives.retain(|watched| {
-            watched.life.running()
-                || match inspector.get(watched.file) {
+        let mut kept = HashSet::new();
+        lives.retain(|Watched { life, file, .. }| {
+            let many = life.added.is_some() || matches!(reach.scope(), Scope::Containers);
+            let mut is_first = || kept.insert((*file, life.cgroup.clone()));
+            life.running()
+                || match inspector.get(*file) {
+                    Some(Inspection::Elf(found)) if many && !found.instrumented => {
+                        found.go.is_some() && is_first()
+                    }
                     Some(Inspection::Elf(found)) => found.go.is_some(),
                     Some(Inspection::Failed(_)) => false,
                     // What was missed has no file that could be looked at, and is told in the end.
