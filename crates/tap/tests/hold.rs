@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 use covtap_tap::life::Status;
 use covtap_tap::watch::hold::{self, Ended, Held, Hold};
 use nix::mount::{MsFlags, mount};
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
@@ -592,6 +594,52 @@ fn thousands_of_mounts_keep_no_container_waiting() {
         println!("a container takes {few:?}, with 2000 mounts {many:?}");
         // Nobody was let go before everything was marked.
         assert_eq!(rig.hold().counts().lost, 0);
+        container.end();
+    });
+}
+
+/// Stands for a file system that does not answer when the path to a mount leads over it: the thread that
+/// marks is stopped.
+#[test]
+fn marks_that_take_too_long_delay_one_container() {
+    in_own_root(|| {
+        let mut rig = Rig::new();
+        let mut container = Container::start();
+        rig.hold().follow(container.pid()).unwrap();
+        let Some(ran) = run_in(&mut container, &mut rig, RUNTIME, 1) else {
+            return container.end();
+        };
+        assert_eq!(ran, (1, 1));
+        let tasks = fs::read_dir(format!("/proc/{}/task", rig.holder())).unwrap();
+        let marks = tasks.map(|task| task.unwrap()).find(|task| {
+            let name = fs::read_to_string(task.path().join("comm"));
+            name.is_ok_and(|name| name == "marks\n")
+        });
+        let marks = marks.unwrap().file_name().to_string_lossy().parse();
+        let marks = nix::unistd::Pid::from_raw(marks.unwrap());
+        ptrace::seize(marks, ptrace::Options::empty()).unwrap();
+        ptrace::interrupt(marks).unwrap();
+        waitpid(marks, Some(WaitPidFlag::__WALL)).unwrap();
+        let start = Instant::now();
+        let ran = run_in(&mut container, &mut rig, RUNTIME, 3);
+        let time = start.elapsed();
+        ptrace::detach(marks, None).unwrap();
+        assert_eq!(ran, Some((3, 0)));
+        // One waited for them, the next two knew better.
+        assert!(time >= Duration::from_millis(500), "{time:?}");
+        assert!(time < Duration::from_secs(5), "{time:?}");
+        let end = Instant::now() + Duration::from_secs(5);
+        while rig.hold().counts().lost < 3 {
+            rig.messages(Duration::from_millis(100));
+            assert!(Instant::now() < end, "{:?}", rig.hold().counts());
+        }
+        // It catches up.
+        while run_in(&mut container, &mut rig, RUNTIME, 1) != Some((1, 1)) {
+            assert!(Instant::now() < end, "nothing is marked any more");
+        }
+        let before = rig.hold().counts().lost;
+        assert_eq!(run_in(&mut container, &mut rig, RUNTIME, 5), Some((5, 5)));
+        assert_eq!(rig.hold().counts().lost, before);
         container.end();
     });
 }

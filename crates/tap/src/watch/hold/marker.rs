@@ -62,7 +62,9 @@ impl Marker {
             inbox,
         };
         let home = home.clone();
-        thread::spawn(move || marking.run(&outbox, &home));
+        thread::Builder::new()
+            .name("marks".into())
+            .spawn(move || marking.run(&outbox, &home))?;
         Ok(Self {
             requests,
             bell,
