@@ -2,24 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod server;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use covtap_cluster::facts::Facts;
 use covtap_cluster::selection::{Namespaces, Selection};
 use covtap_cluster::{Follower, Log, Options, Settled};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::common::{LONG, until};
 use crate::server::{Reply, Request, Server, list, refusal, status};
 
-/// Longer than anything here takes on the slowest machine.
-const LONG: Duration = Duration::from_secs(60);
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 
 /// A kubeconfig in a folder of its own.
@@ -74,27 +74,6 @@ current-context: test
 fn follow(server: &Server) -> (Follower, Kubeconfig) {
     let kubeconfig = Kubeconfig::new(&server.address);
     (kubeconfig.follow(), kubeconfig)
-}
-
-/// Waits for the facts to be so.
-fn until(follower: &mut Follower, what: &str, so: impl Fn(&Facts) -> bool) -> Facts {
-    let end = Instant::now() + LONG;
-    loop {
-        let facts = follower.facts();
-        if so(&facts) {
-            return facts;
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "{what} did not come: {facts:#?}");
-        let descriptor = follower.descriptor();
-        let timeout = Timespec::try_from(left).unwrap();
-        poll(
-            &mut [PollFd::new(&descriptor, PollFlags::IN)],
-            Some(&timeout),
-        )
-        .unwrap();
-        follower.news();
-    }
 }
 
 /// How many troubles say all of these.
