@@ -15,6 +15,7 @@ mod images;
 
 pub(crate) use gate::test;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -75,8 +76,12 @@ pub(crate) fn task(args: &[String]) -> Result {
             engine::stop(&home()?)
         }
         ["env"] => {
-            for (name, value) in Setup::new()?.variables()? {
+            let setup = Setup::new()?;
+            for (name, value) in setup.variables() {
                 println!("export {name}='{value}'");
+            }
+            if let Some(bin) = setup.bin() {
+                println!("export PATH='{}':\"$PATH\"", bin.display());
             }
             Ok(())
         }
@@ -142,7 +147,8 @@ fn build(home: &Path) -> Result {
     command.env("COVTAP_CLUSTER_CACHE", home);
     if !on_path("go") {
         let go = toolchains::get(toolchains::NEWEST)?.root.join("bin");
-        command.env("PATH", search_path(&[go])?);
+        let path = search_path(go, &command)?;
+        command.env("PATH", path);
     }
     let status = command.status().about("e2e/cluster/build")?;
     if !status.success() {
@@ -155,31 +161,32 @@ fn build(home: &Path) -> Result {
     Ok(())
 }
 
-/// The search path with folders before what it has.
-fn search_path(first: &[PathBuf]) -> Result<String> {
-    let now = std::env::var_os("PATH").unwrap_or_default();
-    let all = first.iter().cloned().chain(std::env::split_paths(&now));
-    Ok(std::env::join_paths(all)
-        .about("the search path")?
-        .to_string_lossy()
-        .into_owned())
+/// The search path that a command would have, with a folder before it.
+fn search_path(first: PathBuf, command: &Command) -> Result<OsString> {
+    let set = command.get_envs().find(|(name, _)| *name == "PATH");
+    let now = set.map_or_else(
+        || std::env::var_os("PATH"),
+        |(_, value)| value.map(Into::into),
+    );
+    let rest: Vec<PathBuf> = std::env::split_paths(&now.unwrap_or_default()).collect();
+    std::env::join_paths([first].into_iter().chain(rest)).about("the search path")
 }
 
 /// `kind delete`; what is not there is no error.
 fn delete(what: &[&str]) -> Result {
-    if engine::answers() {
-        sh::quiet(kind(&home()?)?.arg("delete").args(what))?;
+    if !engine::answers() {
+        return Ok(());
     }
+    let home = home()?;
+    let mut delete = cmd("kind", &["delete"]);
+    // Any kind can delete what another one has made.
+    let path = search_path(home.join("bin"), &delete)?;
+    delete
+        .args(what)
+        .env("PATH", path)
+        .env("KUBECONFIG", kubeconfig(&home));
+    sh::quiet(&mut delete)?;
     Ok(())
-}
-
-/// kind, that of the recipe or that of the search path.
-fn kind(home: &Path) -> Result<Command> {
-    let mut command = cmd("kind", &[""; 0]);
-    command
-        .env("PATH", search_path(&[home.join("bin")])?)
-        .env("KUBECONFIG", kubeconfig(home));
-    Ok(command)
 }
 
 /// One file with a context for each cluster made by `up`.
@@ -241,35 +248,39 @@ impl Setup {
         Ok(())
     }
 
-    /// Creates a cluster; one that is there and answers is left as it is.
+    /// Creates a cluster and waits for all its nodes; one that is there is left as it is.
     pub(crate) fn up(&self, name: &str, config: &Path) -> Result {
         let began = Instant::now();
-        let mut list = kind(&self.home)?;
-        if sh::quiet(list.args(["get", "clusters"]))?
-            .lines()
-            .any(|line| line == name)
-        {
+        let clusters = sh::quiet(self.environment(&mut cmd("kind", &["get", "clusters"]))?)?;
+        if clusters.lines().any(|line| line == name) {
             eprintln!("cluster: {name} is there already");
             return Ok(());
         }
-        let mut create = kind(&self.home)?;
+        let mut create = cmd(
+            "kind",
+            &["create", "cluster", "--name", name, "--wait", WAIT],
+        );
         create
-            .args(["create", "cluster", "--name", name, "--wait", WAIT])
-            .args(["--image", &self.node_image])
-            .arg("--config")
+            .args(["--image", &self.node_image, "--config"])
             .arg(config);
-        self.environment(&mut create)?;
-        sh::quiet(&mut create)?;
+        sh::quiet(self.environment(&mut create)?)?;
+        // kind waits for the control plane only.
+        let mut wait = cmd(
+            "kubectl",
+            &["wait", "--for=condition=Ready", "nodes", "--all"],
+        );
+        wait.arg(format!("--context=kind-{name}"))
+            .arg(format!("--timeout={WAIT}"));
+        sh::quiet(self.environment(&mut wait)?)?;
         eprintln!(
             "cluster: {name} created in {:.1} s",
             began.elapsed().as_secs_f64()
         );
-        println!("export KUBECONFIG='{}'", kubeconfig(&self.home).display());
         Ok(())
     }
 
     /// What programs need to know to use all this. Images that the environment names already stay.
-    fn variables(&self) -> Result<Vec<(&'static str, String)>> {
+    fn variables(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
             ("KUBECONFIG", kubeconfig(&self.home).display().to_string()),
             ("E2E_NODE_IMAGE", self.node_image.clone()),
@@ -277,15 +288,23 @@ impl Setup {
         all.extend(self.images.variables());
         all.retain(|(name, _)| !name.starts_with("E2E_") || std::env::var_os(name).is_none());
         if self.origin == Origin::Built {
-            all.push(("PATH", search_path(&[self.home.join("bin")])?));
             all.extend(engine::variables(&self.home));
         }
-        Ok(all)
+        all
     }
 
-    /// Gives a command [`Self::variables`].
+    /// The folder with kind and kubectl, where they are not the machine's.
+    fn bin(&self) -> Option<PathBuf> {
+        (self.origin == Origin::Built).then(|| self.home.join("bin"))
+    }
+
+    /// Gives a command [`Self::variables`], and [`Self::bin`] before the search path that it has.
     pub(crate) fn environment<'a>(&self, command: &'a mut Command) -> Result<&'a mut Command> {
-        Ok(command.envs(self.variables()?))
+        if let Some(bin) = self.bin() {
+            let path = search_path(bin, command)?;
+            command.env("PATH", path);
+        }
+        Ok(command.envs(self.variables()))
     }
 }
 
