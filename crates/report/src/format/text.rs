@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use covtap_model::coverage::Coverage;
 use covtap_model::percent::Ratio;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::missing::ranges;
 use super::rows::{Row, missed, rows};
