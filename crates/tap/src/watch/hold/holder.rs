@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, chdir, getpid, getppid, getrlimit,
-    set_parent_process_death_signal, setrlimit,
+    set_parent_process_death_signal, setpriority_process, setrlimit,
 };
 use rustix::stdio::{stdin, stdout};
 
@@ -26,7 +26,7 @@ use super::marker::{Marker, News};
 use super::runtime::is_runtime;
 use super::wire::{LONGEST, Message, Ticket};
 use super::{Ended, Held};
-use crate::proc;
+use crate::proc::{self, Stat};
 
 /// A sign of life for the guardian, so often.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -34,8 +34,10 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// `PTRACE_SEIZE` of the held thread takes a few microseconds; where the kernel keeps it waiting until
 /// this program is allowed, longer would not help. A session that is stopped gets no more either.
 const ANSWER: Duration = Duration::from_millis(20);
-/// How long it waits for a session that runs and has not read of it: on a busy machine.
+/// How long it waits for a session that runs and has not read of it: it does something else.
 const UNREAD: Duration = Duration::from_millis(200);
+/// How long it waits for a session that wants to run and gets no processor: on a busy machine.
+const BUSY: Duration = Duration::from_secs(1);
 /// How long a program waits for the first look at its file.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a container runtime waits until new mounts are marked. Thousands of mounts take 20 ms;
@@ -47,6 +49,8 @@ const MARK: Duration = Duration::from_millis(500);
 const SPARE: u64 = 512;
 /// Of so many descriptors one process may be followed.
 const FOLLOWED: u64 = 16;
+/// How it is scheduled (setpriority(2)): before others, who wait for it. It takes little.
+const PRIORITY: i32 = -10;
 /// With less it is not worth beginning.
 const FEWEST: u64 = 1024;
 
@@ -63,6 +67,8 @@ pub fn serve() -> io::Result<()> {
     rustix::io::ioctl_fionbio(stdout(), true)?;
     // A working directory could not be unmounted.
     chdir("/")?;
+    // Everybody who executes a program waits for this one. Without CAP_SYS_NICE it is as it is.
+    let _ = setpriority_process(None, PRIORITY);
     let ours = [session, pid(getppid()), pid(Some(getpid()))];
     // From here on the session is told.
     let last = match Holder::start(ours).map_err(Stop::NotStarted) {
@@ -105,9 +111,9 @@ struct Waiting {
     event: FanotifyEvent,
     /// Whether the session knows.
     read: bool,
-    /// When to look at it again, and when to allow it at the latest.
+    /// When to look at it again.
     until: Instant,
-    last: Instant,
+    began: Instant,
 }
 
 /// An exec whose file is being looked at.
@@ -339,7 +345,7 @@ impl Holder {
                     event,
                     read: false,
                     until: now + ANSWER,
-                    last: now + UNREAD,
+                    began: now,
                 };
                 self.held.insert(ticket, waiting);
                 Ok(())
@@ -473,11 +479,15 @@ impl Holder {
         let due = |waiting: &Waiting| waiting.until <= now;
         if self.held.values().any(due) {
             let [session, ..] = self.ours;
-            let runs = !is_stopped(session);
+            let longest = [is_stopped(session), wants_to_run(session)];
             for waiting in self.held.values_mut().filter(|w| due(w)) {
-                if runs && !waiting.read {
-                    waiting.until = waiting.last.min(now + ANSWER);
-                }
+                let longest = match longest {
+                    [true, _] => ANSWER,
+                    [_, true] => BUSY,
+                    _ if waiting.read => ANSWER,
+                    _ => UNREAD,
+                };
+                waiting.until = (waiting.began + longest).min(now + ANSWER);
             }
         }
         let over = self.held.iter().filter(|(_, w)| due(w));
@@ -554,6 +564,16 @@ fn process_of(tid: i32) -> Option<(u32, u32)> {
 /// Whether a process is stopped, by Ctrl-Z for example, and will not answer.
 fn is_stopped(pid: u32) -> bool {
     proc::stat(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}
+
+/// Whether any thread of a process runs, or would if it had a processor or what it has asked the disk for.
+fn wants_to_run(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let line = fs::read(thread.path().join("stat")).unwrap_or_default();
+        let stat = Stat::parse(&String::from_utf8_lossy(&line));
+        stat.is_some_and(|stat| matches!(stat.state, b'R' | b'D'))
+    })
 }
 
 fn errno(error: io::Error) -> Errno {

@@ -15,7 +15,8 @@
 //!   and allows everything that is not instrumented at once. An instrumented program it tells to the
 //!   session, and allows it when the session answers or 20 ms after the session has read of it, whatever
 //!   comes first: so a `PTRACE_SEIZE` that waits for this very exec delays it by 20 ms, no more. The same
-//!   goes for a session that is stopped. One that is too busy to read gets 200 ms.
+//!   goes for a session that is stopped. One that is too busy to read gets 200 ms, and one that wants to
+//!   run and gets no processor a second.
 //! * The **guardian** kills the holder when its heartbeat fails for 2 s. When a holder dies, the kernel
 //!   allows what it held. It also kills it when the session is gone.
 //! * The holder ends by itself when the session is gone, and the kernel kills it when the guardian is.
