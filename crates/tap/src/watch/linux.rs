@@ -39,6 +39,9 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// A process that was forked longer ago than this has executed its program, as a rule.
 const SETTLED: Duration = Duration::from_millis(200);
 
+/// After so many events or processes it is looked whether a program waits: those are in a hurry.
+const BETWEEN: usize = 32;
+
 /// So many lives are always kept.
 const KEPT: usize = 4096;
 
@@ -76,8 +79,8 @@ pub struct Watcher {
     told: BTreeMap<u32, Told>,
     /// When events were read last: what is told of now happened later.
     events_read: Moment,
-    /// Instrumented programs of the scope that the hold told of.
-    held: BTreeSet<u32>,
+    /// Instrumented programs of the scope that the hold told of, by their process.
+    held: BTreeMap<u32, Awaited>,
     /// Processes whose first thread has ended, as events told: the rest follows soon, as a rule.
     ending: BTreeMap<u32, Status>,
     states: Option<States>,
@@ -99,6 +102,12 @@ struct Watched {
     /// It was seen before it was seized. Where it was seized in the exec that began it, the tracer is
     /// about to tell of that exec.
     seized_after: bool,
+}
+
+/// What was known of a program when it was held: more than what there is to see once it has ended.
+struct Awaited {
+    executable: PathBuf,
+    cgroup: Option<Place>,
 }
 
 /// What process events told of a process.
@@ -169,7 +178,7 @@ impl Watcher {
             lost: 0,
             told: BTreeMap::new(),
             events_read: Moment::now(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             ending: BTreeMap::new(),
             states,
             reaped: Vec::new(),
@@ -378,13 +387,18 @@ impl Watcher {
             self.next_look = Instant::now();
         }
         for Held {
-            pid, tid, ticket, ..
+            pid,
+            tid,
+            ticket,
+            path: executable,
+            ..
         } in held
         {
             let in_scope = self.reach.holds(pid);
             if in_scope || proc::stat(pid).is_none() {
                 // It may have gone on and ended before it is looked at: events say whether it is ours.
-                self.held.insert(pid);
+                let cgroup = Place::of(pid).ok();
+                self.held.insert(pid, Awaited { executable, cgroup });
             }
             let wanted = self.exit && self.states.is_some() && in_scope;
             if wanted {
@@ -414,7 +428,10 @@ impl Watcher {
             return;
         };
         let since = std::mem::replace(&mut self.events_read, now);
-        for event in events.read() {
+        for (number, event) in events.read().into_iter().enumerate() {
+            if number % BETWEEN == 0 {
+                self.take_held(now);
+            }
             match event {
                 ProcessEvent::Fork { parent, child } => {
                     if self.told.contains_key(&parent) || self.reach.holds(child) {
@@ -453,10 +470,11 @@ impl Watcher {
                 ProcessEvent::Exit { pid, wait_status } => {
                     let status = Status::from_wait(wait_status);
                     // No other program is instrumented where execs are held.
-                    let may_count = self.held.remove(&pid) || self.hold.is_none();
+                    let held = self.held.remove(&pid);
+                    let may_count = held.is_some() || self.hold.is_none();
                     match self.told.remove(&pid) {
                         Some(told) if told.unseen_program && may_count => {
-                            self.missed(pid, told.parent, status, now);
+                            self.missed(pid, told.parent, held, status, now);
                         }
                         Some(told) => self.ended_as(pid, told.since, status),
                         None => {}
@@ -513,18 +531,30 @@ impl Watcher {
     }
 
     /// A process that was gone before its program could be looked at.
-    fn missed(&mut self, pid: u32, parent: u32, status: Status, now: Moment) {
+    fn missed(
+        &mut self,
+        pid: u32,
+        parent: u32,
+        held: Option<Awaited>,
+        status: Status,
+        now: Moment,
+    ) {
         let known = self.current.get(&parent).map(|&i| &self.lives[i].life);
-        let parent = known.map_or_else(|| parent.to_string(), Life::name);
-        let cgroup = known.and_then(|life| life.cgroup.clone());
-        let added = known.and_then(|life| life.added.clone());
+        let Awaited { executable, cgroup } = held.unwrap_or_else(|| {
+            let parent = known.map_or_else(|| parent.to_string(), Life::name);
+            Awaited {
+                executable: format!("(a child of {parent})").into(),
+                cgroup: known.and_then(|life| life.cgroup.clone()),
+            }
+        });
+        let added = cgroup.as_ref().and_then(|place| self.reach.added(place));
         self.lives.push(Watched {
             life: Life {
                 pid,
                 inner_pid: pid,
                 start_ticks: 0,
                 generation: 0,
-                executable: format!("(a child of {parent})").into(),
+                executable,
                 inspection: Inspection::Failed(
                     "it ended before its program could be looked at".into(),
                 ),
@@ -641,7 +671,10 @@ impl Watcher {
         let last = std::mem::replace(&mut self.last_look, now);
         let mut alive = BTreeSet::new();
         let ours = self.hold.as_ref().map(Hold::processes).unwrap_or_default();
-        for pid in self.reach.processes(&ours) {
+        for (number, pid) in self.reach.processes(&ours).into_iter().enumerate() {
+            if number % BETWEEN == 0 {
+                self.take_held(now);
+            }
             if let Some(stat) = proc::stat(pid) {
                 self.see(pid, stat, now, last);
                 if !stat.ended() {
