@@ -37,6 +37,11 @@ impl FileKey {
         }
     }
 
+    /// Device and inode.
+    pub(crate) fn numbers(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// The key of a file that may not be seen: one of its own for each process.
     pub(crate) fn hidden(pid: u32, start_ticks: u64) -> Self {
         Self {

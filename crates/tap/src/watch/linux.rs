@@ -85,7 +85,8 @@ pub struct Watcher {
     told: BTreeMap<u32, Told>,
     /// When events were read last: what is told of now happened later.
     events_read: Moment,
-    /// Instrumented programs of the scope that the hold told of, by their process.
+    /// Instrumented programs of the scope that the hold told of and nobody has looked at yet, by their
+    /// process.
     held: BTreeMap<u32, Awaited>,
     /// Processes whose first thread has ended, as events told: the rest follows soon, as a rule.
     ending: BTreeMap<u32, Status>,
@@ -113,6 +114,8 @@ struct Watched {
 /// What was known of a program when it was held: more than what there is to see once it has ended.
 struct Awaited {
     executable: PathBuf,
+    /// Device and inode of its file. An overlay has one of its own and one of the layer below.
+    files: Vec<(u64, u64)>,
     cgroup: Option<Place>,
 }
 

@@ -36,14 +36,20 @@ impl Watcher {
             tid,
             ticket,
             path: executable,
+            device,
+            inode,
             ..
         } in held
         {
             let in_scope = self.reach.holds(pid);
             if in_scope || proc::stat(pid).is_none() {
                 // It may have gone on and ended before it is looked at: events say whether it is ours.
-                let cgroup = Place::of(pid).ok();
-                self.held.insert(pid, Awaited { executable, cgroup });
+                let awaited = self.held.entry(pid).or_insert_with(|| Awaited {
+                    executable,
+                    files: Vec::new(),
+                    cgroup: Place::of(pid).ok(),
+                });
+                awaited.files.push((device, inode));
             }
             let wanted = self.exit && self.states.is_some() && in_scope;
             if wanted {
@@ -163,13 +169,14 @@ impl Watcher {
         now: Moment,
     ) {
         let known = self.current.get(&parent).map(|&i| &self.lives[i].life);
-        let Awaited { executable, cgroup } = held.unwrap_or_else(|| {
-            let parent = known.map_or_else(|| parent.to_string(), Life::name);
-            Awaited {
-                executable: format!("(a child of {parent})").into(),
-                cgroup: known.and_then(|life| life.cgroup.clone()),
+        let (executable, cgroup) = match held {
+            Some(held) => (held.executable, held.cgroup),
+            None => {
+                let parent = known.map_or_else(|| parent.to_string(), Life::name);
+                let cgroup = known.and_then(|life| life.cgroup.clone());
+                (format!("(a child of {parent})").into(), cgroup)
             }
-        });
+        };
         let added = cgroup.as_ref().and_then(|place| self.reach.added(place));
         self.lives.push(Watched {
             life: Life {
@@ -302,6 +309,10 @@ impl Watcher {
             file = later;
         }
         self.looked_at(pid);
+        let is_awaited = |held: &Awaited| held.files.contains(&file.numbers());
+        if self.held.get(&pid).is_some_and(is_awaited) {
+            self.held.remove(&pid);
+        }
         self.inspector.want(file, || proc::open_executable(pid));
         let boring = matches!(
             self.inspector.get(file),
