@@ -75,8 +75,8 @@ enum Programs {
 /// namespace of its own.
 ///
 /// ```text
-/// /proc/PID/mountinfo              the list; poll for POLLPRI tells of changes
-/// /proc/PID/root/<where>           where this process finds the mounts of another one
+/// /proc/PID/mountinfo   the list; poll for POLLPRI tells of changes
+/// /proc/PID/root        below it this process finds the mounts of another one
 /// ```
 ///
 /// As long as the list is open, the namespace lives on, and so does all that is mounted in it.
