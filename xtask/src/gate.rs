@@ -21,6 +21,14 @@ const TAIL: usize = 150;
 /// How long one command of a stage may take.
 const LIMIT: &str = "20m";
 
+/// What is written in shell.
+const SCRIPTS: [&str; 4] = [
+    ".ci/run",
+    "e2e/cluster/build",
+    "e2e/cluster/node/make",
+    "e2e/images/postgres-start",
+];
+
 /// What test runners counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -125,10 +133,15 @@ pub(crate) fn lint(args: &[String]) -> Result {
         Ok(())
     });
     gate.stage("shell", |log| {
-        let script = crate::repository().join(".ci/run");
-        log.run(cmd("bash", &["-n"]).arg(&script))?;
+        for script in SCRIPTS {
+            log.run(cmd("bash", &["-n", script]).current_dir(crate::repository()))?;
+        }
         match tools::debian("shellcheck", "shellcheck") {
-            Ok(()) => log.run(cmd("shellcheck", &[&script]).current_dir(crate::repository())),
+            Ok(()) => log.run(
+                cmd("shellcheck", &["--external-sources"])
+                    .args(SCRIPTS)
+                    .current_dir(crate::repository()),
+            ),
             Err(why) => {
                 log.skip(&format!("shellcheck: {why}"));
                 Ok(())

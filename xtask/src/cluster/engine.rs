@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::sh::{self, About, Result, cmd, fail};
+use crate::sh::{self, About, Result, cmd, fail, on_path};
 use crate::tools;
+
+/// Where Debian's package has it.
+const DOCKERD: &str = "/usr/sbin/dockerd";
 
 /// Where our daemon listens: where every client looks first.
 const SOCKET: &str = "unix:///var/run/docker.sock";
@@ -71,10 +74,7 @@ pub(super) fn start(home: &Path) -> Result<bool> {
         _ => {}
     }
     let ready = UnixDatagram::bind(&address).about(address.display())?;
-    let mut command = cmd(
-        "/usr/sbin/dockerd",
-        &["--log-level", "warn", "--host", SOCKET],
-    );
+    let mut command = cmd(DOCKERD, &["--log-level", "warn", "--host", SOCKET]);
     if bounding_set()? & (1 << CAP_SYS_RESOURCE) == 0 {
         let runtime = home.join("bin/runc-nores");
         command
@@ -147,6 +147,9 @@ pub(super) fn impossible() -> Option<String> {
     match sh::quiet(&mut cmd("id", &["-u"])) {
         Ok(user) if user.trim() == "0" => {}
         _ => return Some(format!("{hint}: not root")),
+    }
+    if !on_path("dockerd") && !Path::new(DOCKERD).is_file() && !on_path("apt-get") {
+        return Some(format!("{hint}: dockerd is not installed"));
     }
     match bounding_set() {
         Ok(set) if set & (1 << CAP_SYS_ADMIN) != 0 => None,

@@ -61,11 +61,11 @@ pub(crate) fn test(args: &[String]) -> Result {
 /// cluster of the suite's name before and after.
 fn with_suite(body: impl FnOnce(&Path) -> Result) -> Result {
     let collected = crate::repository().join("examples/datastorage/coverdata");
-    delete(&["cluster", "--name", SUITE])?;
+    delete(SUITE)?;
     sh::rmdir(&collected)?;
     let result = body(&collected);
-    delete(&["cluster", "--name", SUITE])?;
-    result
+    let deleted = delete(SUITE);
+    result.and(deleted)
 }
 
 /// The seed's command without covtap.
@@ -143,23 +143,26 @@ fn files(dir: &Path) -> Result<Vec<String>> {
 
 /// The tests in Rust, with a cluster of three nodes.
 fn rust(setup: &Setup, log: &mut Log) -> Result {
-    delete(&["cluster", "--name", TESTS])?;
+    let tests = [
+        "test",
+        "--package",
+        "covtap",
+        "--test",
+        "cluster",
+        "--locked",
+    ];
+    // Before there is a cluster that would wait for it.
+    log.run(cargo(&tests).arg("--no-run"))?;
+    delete(TESTS)?;
     let result = setup.up(TESTS, &config()).and_then(|()| {
-        let mut tests = cargo(&[
-            "test",
-            "--package",
-            "covtap",
-            "--test",
-            "cluster",
-            "--locked",
-        ]);
+        let mut tests = cargo(&tests);
         tests
             .env("COVTAP_TEST_CLUSTER", "1")
             .env("COVTAP_TEST_CONTEXT", format!("kind-{TESTS}"));
         log.run(setup.environment(&mut tests)?)
     });
-    delete(&["cluster", "--name", TESTS])?;
-    result
+    let deleted = delete(TESTS);
+    result.and(deleted)
 }
 
 /// One control plane and two workers.

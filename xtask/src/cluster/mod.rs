@@ -15,6 +15,7 @@ mod images;
 
 pub(crate) use gate::test;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -69,12 +70,9 @@ pub(crate) fn task(args: &[String]) -> Result {
             let (name, config) = up_options(options)?;
             Setup::new()?.up(&name, &config)
         }
-        ["down"] => delete(&["cluster", "--name", NAME]),
-        ["down", "--name", name] => delete(&["cluster", "--name", name]),
-        ["down", "--all"] => {
-            delete(&["clusters", "--all"])?;
-            engine::stop(&home()?)
-        }
+        ["down"] => delete(NAME),
+        ["down", "--name", name] => delete(name),
+        ["down", "--all"] => down_all(),
         ["env"] => {
             let setup = Setup::new()?;
             for (name, value) in setup.variables() {
@@ -172,21 +170,43 @@ fn search_path(first: PathBuf, command: &Command) -> Result<OsString> {
     std::env::join_paths([first].into_iter().chain(rest)).about("the search path")
 }
 
-/// `kind delete`; what is not there is no error.
-fn delete(what: &[&str]) -> Result {
+/// Deletes a cluster; one that is not there is no error.
+fn delete(name: &str) -> Result {
     if !engine::answers() {
         return Ok(());
     }
     let home = home()?;
-    let mut delete = cmd("kind", &["delete"]);
+    let mut delete = cmd("kind", &["delete", "cluster", "--name", name]);
     // Any kind can delete what another one has made.
     let path = search_path(home.join("bin"), &delete)?;
     delete
-        .args(what)
         .env("PATH", path)
         .env("KUBECONFIG", kubeconfig(&home));
     sh::quiet(&mut delete)?;
     Ok(())
+}
+
+/// Deletes the clusters of our kubeconfig, no others, and ends the docker daemon that we started.
+fn down_all() -> Result {
+    let home = home()?;
+    let config = kubeconfig(&home);
+    if config.is_file() {
+        for name in clusters(&sh::read(&config)?) {
+            delete(name)?;
+        }
+    }
+    engine::stop(&home)
+}
+
+/// The clusters that a kubeconfig knows: kind names their contexts `kind-<cluster>`.
+fn clusters(kubeconfig: &str) -> BTreeSet<&str> {
+    let lines = kubeconfig.lines();
+    lines
+        .filter_map(|line| {
+            line.trim_start_matches(['-', ' '])
+                .strip_prefix("name: kind-")
+        })
+        .collect()
 }
 
 /// One file with a context for each cluster made by `up`.
@@ -273,7 +293,7 @@ impl Setup {
             .arg(format!("--timeout={WAIT}"));
         sh::quiet(self.environment(&mut wait)?)?;
         eprintln!(
-            "cluster: {name} created in {:.1} s",
+            "cluster: {name} created in {:.1} s, its context is kind-{name}",
             began.elapsed().as_secs_f64()
         );
         Ok(())
@@ -310,7 +330,19 @@ impl Setup {
 
 #[cfg(test)]
 mod tests {
-    use super::{NAME, up_options};
+    use super::{NAME, clusters, up_options};
+
+    #[test]
+    fn only_the_clusters_of_the_kubeconfig_are_deleted() {
+        let text = "clusters:\n- cluster:\n    server: s\n  name: kind-dev\ncontexts:\n- context:\n    \
+                    cluster: kind-dev\n  name: kind-dev\n- name: kind-a-b\n\
+                    current-context: kind-dev\nusers:\n- name: someone\n";
+        assert_eq!(
+            clusters(text).into_iter().collect::<Vec<_>>(),
+            ["a-b", "dev"]
+        );
+        assert!(clusters("").is_empty());
+    }
 
     #[test]
     fn options_of_up_are_pairs_and_no_others() {
