@@ -5,7 +5,7 @@
 //! wiring   the DataStorage suite on Kind and PostgreSQL, its own coverage wiring, no covtap
 //! seed     the same with the directory as Kind makes it: all specs pass, nothing is collected
 //! twin     with coverage off the image is that of a tree without any wiring
-//! rust     crates/cli/tests/cluster, over a control plane and two workers
+//! rust     crates/cluster/tests/real.rs; crates/cli/tests/cluster over a control plane and two workers
 //! ```
 //!
 //! The clusters that a stage makes are deleted at its end, whatever came of it; a docker daemon that
@@ -13,6 +13,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{Setup, delete, engine, recipe};
 use crate::gate::{Gate, Log, cargo, datastorage, target_dir};
@@ -69,7 +70,7 @@ fn with_suite(body: impl FnOnce(&Path) -> Result) -> Result {
 }
 
 /// The seed's command without covtap.
-fn suite() -> std::process::Command {
+fn suite() -> Command {
     let mut make = cmd("make", &["test-e2e-datastorage-coverage"]);
     make.args(["E2E_TARGET=kind", "COVTAP=off", "ROUTE=files"])
         .current_dir(crate::repository());
@@ -141,28 +142,29 @@ fn files(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The tests in Rust, with a cluster of three nodes.
+/// The tests in Rust: those that make their own clusters, then those over one of three nodes.
 fn rust(setup: &Setup, log: &mut Log) -> Result {
-    let tests = [
-        "test",
-        "--package",
-        "covtap",
-        "--test",
-        "cluster",
-        "--locked",
-    ];
+    let (alone, shared) = (["covtap-cluster", "real"], ["covtap", "cluster"]);
     // Before there is a cluster that would wait for it.
-    log.run(cargo(&tests).arg("--no-run"))?;
+    for test in [alone, shared] {
+        log.run(tests(test).arg("--no-run"))?;
+    }
+    let result = log.run(setup.environment(&mut tests(alone))?);
     delete(TESTS)?;
-    let result = setup.up(TESTS, &config()).and_then(|()| {
-        let mut tests = cargo(&tests);
-        tests
-            .env("COVTAP_TEST_CLUSTER", "1")
-            .env("COVTAP_TEST_CONTEXT", format!("kind-{TESTS}"));
+    let shared = setup.up(TESTS, &config()).and_then(|()| {
+        let mut tests = tests(shared);
+        tests.env("COVTAP_TEST_CONTEXT", format!("kind-{TESTS}"));
         log.run(setup.environment(&mut tests)?)
     });
     let deleted = delete(TESTS);
-    result.and(deleted)
+    result.and(shared).and(deleted)
+}
+
+/// A package's test that knows that there is a container engine.
+fn tests([package, test]: [&str; 2]) -> Command {
+    let mut command = cargo(&["test", "--locked", "--package", package, "--test", test]);
+    command.env("COVTAP_TEST_CLUSTER", "1");
+    command
 }
 
 /// One control plane and two workers.

@@ -23,8 +23,12 @@ const LABEL: &str = "covtap.key";
 /// Node images, with the key of the recipe as tag.
 const NODE: &str = "covtap-e2e/node";
 
-/// PostgreSQL where registries can be reached. It takes the same settings as ours.
-const PUBLIC_POSTGRES: &str = "postgres:17-bookworm";
+/// The same where registries can be reached. Both PostgreSQLs take the same settings.
+const PUBLIC: [(&str, &str); 3] = [
+    ("E2E_BUILDER_IMAGE", "golang:1.26-bookworm"),
+    ("E2E_RUNTIME_IMAGE", "debian:bookworm-slim"),
+    ("E2E_POSTGRES_IMAGE", "postgres:17-bookworm"),
+];
 
 /// What a build inside a container needs to know of this machine to fetch Go modules.
 const GO_SETTINGS: [&str; 6] = [
@@ -59,13 +63,13 @@ pub(super) fn pull(image: &str) -> bool {
 
 /// Where registries can be reached: the Dockerfile's own base images, and PostgreSQL's.
 pub(super) fn public() -> Result<Images> {
-    if !pull(PUBLIC_POSTGRES) {
-        fail!("docker pull {PUBLIC_POSTGRES} failed: its message is shown when you run it");
+    for (_, image) in PUBLIC {
+        if !pull(image) {
+            fail!("docker pull {image} failed: its message is shown when you run it");
+        }
     }
-    Ok(Images(vec![(
-        "E2E_POSTGRES_IMAGE",
-        PUBLIC_POSTGRES.to_owned(),
-    )]))
+    let named = PUBLIC.map(|(variable, image)| (variable, image.to_owned()));
+    Ok(Images(named.to_vec()))
 }
 
 /// Gives docker the node image that lies in `home`, and returns its name.
