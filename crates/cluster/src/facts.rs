@@ -172,6 +172,8 @@ pub struct Pod {
     /// Of a static pod the hash of its configuration, which its control group names instead of the
     /// uid (annotation `kubernetes.io/config.hash`).
     pub static_hash: Option<String>,
+    /// Its owners as far as they are known, nearest first: a replica set, its deployment.
+    pub owners: Vec<Workload>,
     /// What a person would name: its top owner, or itself when nothing owns it. None until the
     /// owners have been asked for.
     pub workload: Option<Workload>,
@@ -198,12 +200,13 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// The container with this id, without the runtime's prefix.
+    /// The container of which this is the id of a life, the current one or an earlier one, without
+    /// the runtime's name.
     #[must_use]
     pub fn container(&self, id: &str) -> Option<&PodContainer> {
         self.containers
             .iter()
-            .find(|container| container.id.as_deref() == Some(id))
+            .find(|container| container.ids.iter().any(|life| life == id))
     }
 }
 

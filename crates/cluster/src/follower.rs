@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::cluster::{self, kubeconfig};
-use crate::engine::{self, address};
+use crate::engine;
+use crate::engine::address::{self, Address, Surroundings};
 use crate::facts::Facts;
 use crate::news::News;
 use crate::reach::Reach;
@@ -68,6 +69,16 @@ impl Follower {
     /// When the system gives no thread, socket or timer. What cannot be reached is no error but a
     /// [`News::Trouble`].
     pub fn start(options: Options) -> Result<Self, ClusterError> {
+        let engines = if options.engines {
+            address::addresses(&Surroundings::of_this_process())
+        } else {
+            Vec::new()
+        };
+        Self::start_at(options, engines)
+    }
+
+    /// Begins to follow, with the engines at these addresses.
+    pub(crate) fn start_at(options: Options, engines: Vec<Address>) -> Result<Self, ClusterError> {
         let shared = Shared::new().map_err(ClusterError::Start)?;
         let world = Arc::new(World::new(shared, options));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,7 +86,7 @@ impl Follower {
             .build()
             .map_err(ClusterError::Start)?;
         let handle = runtime.handle().clone();
-        begin(&world, &handle);
+        begin(&world, engines, &handle);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("cluster".into())
@@ -130,13 +141,10 @@ impl Follower {
 }
 
 /// Begins everything that was asked for.
-fn begin(world: &Arc<World>, handle: &Handle) {
-    if world.options.engines {
-        let around = address::Surroundings::of_this_process();
-        for address in address::addresses(&around) {
-            world.shared.begin(&engine::awaited(&address));
-            handle.spawn(engine::follow(Arc::clone(world), address));
-        }
+fn begin(world: &Arc<World>, engines: Vec<Address>, handle: &Handle) {
+    for address in engines {
+        world.shared.begin(&engine::awaited(&address));
+        handle.spawn(engine::follow(Arc::clone(world), address));
     }
     if world.options.cluster {
         world.shared.begin(&cluster::awaited(kubeconfig::UNNAMED));

@@ -14,6 +14,10 @@
 
 #![cfg(unix)]
 
+/// What tests share with those in the folder `tests` names this crate as they do.
+#[cfg(test)]
+extern crate self as covtap_cluster;
+
 mod backoff;
 mod cluster;
 mod engine;

@@ -1,6 +1,7 @@
 //! Which pods and containers are asked for, in kubectl's words. Pure functions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use crate::facts::{Container, Workload};
@@ -59,6 +60,16 @@ pub struct WorkloadName {
     pub kind: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+/// As kubectl takes it.
+impl fmt::Display for WorkloadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Some(kind) => write!(f, "{kind}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 /// A text that is no selection.

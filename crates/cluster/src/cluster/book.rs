@@ -205,6 +205,7 @@ impl Book {
             },
             &self.home,
         );
+        pod.owners = owners.split_off(1);
         for container in &mut pod.containers {
             container.selected = pod.selected && self.selection.asks_for_container(&container.name);
         }

@@ -1,12 +1,12 @@
 //! The cluster of the kubeconfig: which context, and where it is followed from.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use covtap_model::problem::{Problem, Severity};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::{Source, awaited, follow};
+use super::{Source, awaited, ended, follow};
 use crate::backoff::Backoff;
 use crate::follower::Options;
 use crate::selection::{Home, Namespaces};
@@ -67,32 +67,41 @@ pub(crate) async fn follow_asked(world: Arc<World>) {
                 continue;
             }
         };
-        if world.is_claimed(&asked.config) {
-            // It is a Kind cluster that was found through an engine.
-            world.shared.settle(&awaited(UNNAMED));
-        }
-        let _claim = world.claim(&asked.config).await;
-        world.shared.begin(&awaited(&asked.name));
-        world.shared.settle(&awaited(UNNAMED));
-        let namespaces = match &world.options.selection.namespaces {
-            Namespaces::All => Vec::new(),
-            Namespaces::These(these) => these.clone(),
-            Namespaces::Unsaid => vec![asked.config.default_namespace.clone()],
-        };
-        let source = Source {
-            name: asked.name,
-            kind: false,
-            home: Home::Namespace(asked.config.default_namespace.clone()),
-            config: asked.config,
-            namespaces,
-        };
-        let url = source.config.cluster_url.to_string();
+        let (name, url) = (asked.name.clone(), asked.config.cluster_url.to_string());
         tokio::select! {
-            () = follow(&world, source) => {}
-            () = replaced(&world.options, &url) => {}
+            // It ends only where the configuration is of no use.
+            () = follow_one(&world, asked) => backoff.wait().await,
+            () = replaced(&world.options, &url) => backoff.reset(),
         }
-        backoff.reset();
+        let at = SystemTime::now();
+        world.shared.change(|facts| ended(facts, &name, at));
+        world.shared.settle(&awaited(&name));
     }
+}
+
+/// Follows the cluster of a context, unless and until somebody else does.
+async fn follow_one(world: &World, asked: Asked) {
+    if world.is_claimed(&asked.config) {
+        // It is a Kind cluster that was found through an engine.
+        world.shared.settle(&awaited(UNNAMED));
+    }
+    let _claim = world.claim(&asked.config).await;
+    world.shared.begin(&awaited(&asked.name));
+    world.shared.settle(&awaited(UNNAMED));
+    let home = asked.config.default_namespace.clone();
+    let namespaces = match &world.options.selection.namespaces {
+        Namespaces::All => Vec::new(),
+        Namespaces::These(these) => these.clone(),
+        Namespaces::Unsaid => vec![home.clone()],
+    };
+    let source = Source {
+        name: asked.name,
+        kind: false,
+        home: Home::Namespace(home),
+        config: asked.config,
+        namespaces,
+    };
+    follow(world, source).await;
 }
 
 /// Waits until the kubeconfig names another address than `url`: a cluster that was made anew.
@@ -115,8 +124,14 @@ fn unreadable(options: &Options, error: &KubeconfigError) -> Problem {
         || "a kubeconfig with a current context".to_owned(),
         |context| format!("a kubeconfig with the context {context}"),
     );
+    // A suite that creates its cluster writes its own, and nobody misses another one.
+    let severity = if options.kubeconfig.is_some() || options.context.is_some() {
+        Severity::Warning
+    } else {
+        Severity::Note
+    };
     Problem::new(
-        Severity::Warning,
+        severity,
         file,
         expected,
         error.to_string(),

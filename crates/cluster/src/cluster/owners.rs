@@ -11,8 +11,9 @@ use super::trouble::{self, Request};
 use crate::backoff::Backoff;
 use covtap_model::problem::Problem;
 
-/// How often an owner is asked for before it counts as the top one: about six seconds.
-const TRIES: u32 = 6;
+/// How often an owner is asked for before it counts as the top one, when the server is away or too
+/// busy: about a minute.
+const TRIES: u32 = 32;
 
 /// What was learnt about an owner.
 pub(super) struct Answer {
@@ -53,8 +54,9 @@ pub(super) async fn ask(client: Client, cluster: String, wanted: Wanted) -> Answ
             Err(Error::Api(status)) if status.code == 404 => return top(uid, None),
             Err(error) => error,
         };
-        let forbidden = matches!(&error, Error::Api(status) if [401, 403].contains(&status.code));
-        if forbidden || tries == TRIES {
+        let refused = |code| (400..500).contains(&code) && code != 429;
+        let refused = matches!(&error, Error::Api(status) if refused(status.code));
+        if refused || tries == TRIES {
             let request = Request {
                 cluster: &cluster,
                 verb: "get",

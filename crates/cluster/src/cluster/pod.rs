@@ -63,6 +63,7 @@ pub(crate) fn read(cluster: &str, pod: core::Pod) -> Option<Read> {
             static_hash: meta
                 .annotations
                 .and_then(|mut annotations| annotations.remove(STATIC_HASH)),
+            owners: Vec::new(),
             workload: None,
             containers,
             phase: status.phase.unwrap_or_else(|| "Unknown".into()),

@@ -11,6 +11,8 @@ pub(crate) mod address;
 mod connect;
 mod kind;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,10 @@
-//! A scripted API server: HTTP on the loopback, a function from requests to replies.
+//! A scripted server, of an API or an engine: HTTP on the loopback or a socket, a function from
+//! requests to replies.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -46,10 +49,15 @@ impl Request {
 
 type Script = dyn FnMut(&Request) -> Option<Reply> + Send;
 
+/// The two ways of a connection.
+type Connection = (Box<dyn Read + Send>, Box<dyn Write + Send>);
+
 /// The server. What its script leaves open is answered as a small cluster without anything would.
 pub(crate) struct Server {
+    /// The port, or the path of the socket.
     pub(crate) address: String,
     closed: Arc<AtomicBool>,
+    wake: Box<dyn Fn() + Send>,
 }
 
 impl Server {
@@ -58,43 +66,85 @@ impl Server {
         Self::at("127.0.0.1:0", script)
     }
 
-    /// Serves at an address.
+    /// Serves at an address of the loopback.
     pub(crate) fn at(
         address: &str,
         script: impl FnMut(&Request) -> Option<Reply> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let accept = move || {
+            let (connection, _) = listener.accept().unwrap();
+            let read = connection.try_clone().unwrap();
+            (Box::new(read) as Box<_>, Box::new(connection) as Box<_>)
+        };
+        let woken = address.clone();
+        let wake = move || drop(TcpStream::connect(&woken));
+        Self::serving(address, accept, wake, script)
+    }
+
+    /// Serves at a socket, which goes with the server.
+    pub(crate) fn at_socket(
+        path: &Path,
+        script: impl FnMut(&Request) -> Option<Reply> + Send + 'static,
+    ) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let accept = move || {
+            let (connection, _) = listener.accept().unwrap();
+            let read = connection.try_clone().unwrap();
+            (Box::new(read) as Box<_>, Box::new(connection) as Box<_>)
+        };
+        let woken = path.to_owned();
+        let wake = move || {
+            drop(UnixStream::connect(&woken));
+            std::fs::remove_file(&woken).unwrap();
+        };
+        Self::serving(path.display().to_string(), accept, wake, script)
+    }
+
+    fn serving(
+        address: String,
+        accept: impl Fn() -> Connection + Send + 'static,
+        wake: impl Fn() + Send + 'static,
+        script: impl FnMut(&Request) -> Option<Reply> + Send + 'static,
+    ) -> Self {
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(script));
         let closed = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&closed);
         std::thread::spawn(move || {
-            for connection in listener.incoming() {
+            loop {
+                let (read, write) = accept();
                 if ends.load(Ordering::SeqCst) {
                     return;
                 }
-                let (connection, script) = (connection.unwrap(), Arc::clone(&script));
+                let script = Arc::clone(&script);
                 std::thread::spawn(move || {
                     // The client may go away at any moment.
-                    let _ = serve(connection, &script);
+                    let _ = serve(BufReader::new(read), write, &script);
                 });
             }
         });
-        Self { address, closed }
+        Self {
+            address,
+            closed,
+            wake: Box::new(wake),
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
-        // Wakes the listener, which then ends and gives the port back.
-        let _ = TcpStream::connect(&self.address);
+        // The listener then ends and gives its address back.
+        (self.wake)();
     }
 }
 
-fn serve(connection: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(connection.try_clone()?);
-    let mut writer = connection;
+fn serve(
+    mut reader: impl BufRead,
+    mut writer: impl Write,
+    script: &Mutex<Script>,
+) -> std::io::Result<()> {
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -125,7 +175,7 @@ fn serve(connection: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
 }
 
 /// Writes a reply. Whether the connection goes on.
-fn answer(to: &mut TcpStream, reply: Reply) -> std::io::Result<bool> {
+fn answer(to: &mut impl Write, reply: Reply) -> std::io::Result<bool> {
     match reply {
         Reply::Json(status, document) => answer(to, Reply::Text(status, document.to_string())),
         Reply::Text(status, text) => {
@@ -138,9 +188,11 @@ fn answer(to: &mut TcpStream, reply: Reply) -> std::io::Result<bool> {
         }
         Reply::Stream(documents) => {
             write!(to, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            to.flush()?;
             for document in documents {
                 let line = format!("{document}\n");
                 write!(to, "{:x}\r\n{line}\r\n", line.len())?;
+                to.flush()?;
             }
             write!(to, "0\r\n\r\n")?;
             Ok(true)
