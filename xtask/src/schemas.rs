@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use covtap_model::{coverage, inspect, ledger, run, tap};
+use covtap_model::{coverage, inspect, ledger, ls, run, tap};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 
 use crate::sh::{self, About, Result, cmd, fail};
 use crate::tools;
 
 /// Name of the document (those of a run's folder first), name of its schema, the schema's text.
-fn all() -> Result<[(&'static str, &'static str, String); 5]> {
+fn all() -> Result<[(&'static str, &'static str, String); 6]> {
     Ok([
         (
             "coverage.json",
@@ -35,6 +35,11 @@ fn all() -> Result<[(&'static str, &'static str, String); 5]> {
             "tap.json",
             "tap-1.schema.json",
             schema::<tap::Tapped>(tap::SCHEMA)?,
+        ),
+        (
+            "ls.json",
+            "ls-1.schema.json",
+            schema::<ls::Listing>(ls::SCHEMA)?,
         ),
     ])
 }

@@ -88,6 +88,19 @@ shows help, q ends. The processes are not stopped, and nothing is kept.
 Exits with 0, with 3 when there were lines to print and no process gave any, with 2 when watching is
 not possible.";
 
+const LS_EXAMPLES: &str = "\
+Examples:
+  covtap ls                                  containers and Kind clusters of this machine
+  covtap ls -n shop                          and the pods of a namespace
+  covtap ls -n shop deploy/api -c main       one container of the pods of a deployment
+  covtap ls -n shop --wait --timeout 2m      for a BeforeSuite: until every one of them is ready
+
+Without a namespace, selector, workload, context or kubeconfig only what runs in the container
+engines of this machine is looked at: their containers and the Kind clusters in them.
+
+Exits with 0, with 1 when something was not ready in time (--wait), with 3 when nothing matches,
+with 2 when the cluster that was asked for does not answer.";
+
 const REPORT_EXAMPLES: &str = "\
 Examples:
   covtap report                                  the last run, as a table
@@ -160,6 +173,9 @@ pub(crate) enum Command {
     /// Show how the coverage of running processes grows
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Watch),
+    /// List the containers and pods that would be watched, or wait until they are ready
+    #[command(after_help = LS_EXAMPLES)]
+    Ls(Ls),
     /// List and remove runs
     Runs(Runs),
     /// A drop-in for `go tool covdata` that needs no Go
@@ -480,6 +496,25 @@ pub(crate) struct Watch {
     /// The time between two looks at the counters of a process [default: 1s]
     #[arg(long, value_name = "TIME", env = "COVTAP_EVERY", value_parser = parse_duration)]
     pub(crate) every: Option<Duration>,
+}
+
+/// `covtap ls`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Ls {
+    /// Only this workload, as with --workload: deploy/api, sts/db, job/x, pod/y, or the name alone
+    #[arg(value_name = "KIND/NAME")]
+    pub(crate) workloads: Vec<WorkloadName>,
+    /// Wait until everything that is asked for is there and ready
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait at most: 2m, 90s
+    #[arg(long, value_name = "TIME", default_value = "2m", requires = "wait", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// As a table or as JSON (schemas/ls-1.schema.json)
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: ListFormat,
+    #[command(flatten)]
+    pub(crate) selecting: Selecting,
 }
 
 /// `covtap runs`.

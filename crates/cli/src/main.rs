@@ -51,6 +51,7 @@ fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
         Command::Watch(watch) => commands::watch::run(&watch),
         #[cfg(not(target_os = "linux"))]
         Command::Watch(_) => Err("only on Linux can covtap watch processes".into()),
+        Command::Ls(ls) => commands::ls::run(&ls),
         Command::Runs(runs) => commands::runs::run(&args.global, runs),
         Command::Covdata { args } => Ok(covdata::run(&args)),
         #[cfg(target_os = "linux")]

@@ -41,20 +41,11 @@ impl Around {
         if args.local {
             return Ok(None);
         }
-        let selection = selection(args);
-        let cluster = args.context.is_some() || args.kubeconfig.is_some();
-        let cluster = cluster || selection.asks_for_pods();
-        let follower = Follower::start(Options {
-            selection: selection.clone(),
-            kubeconfig: args.kubeconfig.clone(),
-            context: args.context.clone(),
-            cluster,
-            engines: true,
-        });
+        let options = options(args);
         Ok(Some(Self {
-            follower: follower.map_err(Failure::new)?,
-            asked: cluster || selection != Selection::default(),
-            selection,
+            follower: Follower::start(options.clone()).map_err(Failure::new)?,
+            asked: options.cluster || options.selection != Selection::default(),
+            selection: options.selection,
             began: SystemTime::now(),
             watched: BTreeSet::new(),
             facts: Facts::default(),
@@ -173,6 +164,19 @@ impl Surroundings for Around {
 
     fn whereabouts(&self, place: &Place) -> Option<Whereabouts> {
         whereabouts(&self.facts, &self.selection, place)
+    }
+}
+
+/// What is to be followed: the cluster of the kubeconfig only when somebody asks for something of it.
+pub(crate) fn options(args: &Selecting) -> Options {
+    let selection = selection(args);
+    let named = args.context.is_some() || args.kubeconfig.is_some();
+    Options {
+        cluster: named || selection.asks_for_pods(),
+        selection,
+        kubeconfig: args.kubeconfig.clone(),
+        context: args.context.clone(),
+        engines: true,
     }
 }
 

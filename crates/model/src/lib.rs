@@ -9,6 +9,7 @@
 //! | [`ledger`] | for every target that was expected: what came of it |
 //! | [`inspect`] | what `covtap inspect` says about a program or process |
 //! | [`run`] | what `run.json` says about one `covtap run` |
+//! | [`ls`] | what `covtap ls` says would be watched |
 //! | [`tap`] | what `covtap tap` says about what it read |
 //! | [`exit`] | exit codes |
 
@@ -17,6 +18,7 @@ pub mod coverage;
 pub mod exit;
 pub mod inspect;
 pub mod ledger;
+pub mod ls;
 pub mod percent;
 pub mod problem;
 pub mod run;

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod hold;
 #[cfg(target_os = "linux")]
 pub(crate) mod inspect;
+pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod report;
 pub(crate) mod run;
