@@ -182,6 +182,8 @@ impl Project {
         }
         // Not the terminal's foreground group: keys pressed during the tests are not meant for it.
         command.env("GOFLAGS", "-buildvcs=false").process_group(0);
+        // Whatever else begins on this machine meanwhile is not the test's.
+        command.env("COVTAP_LOCAL", "true");
         command
     }
 
