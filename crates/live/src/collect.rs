@@ -1,5 +1,6 @@
 //! Coverage files to the run's folder, and from there to a coverage document.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,13 +9,13 @@ use covtap_model::counter::ModePolicy;
 use covtap_model::coverage::Coverage;
 use covtap_model::problem::{Problem, Severity};
 use covtap_profile::go::accumulate::Counters;
-use covtap_profile::go::counters::{CounterFile as Parsed, Flavor};
-use covtap_profile::go::counters_writer::CounterWriter;
+use covtap_profile::go::counters::CounterFile as Parsed;
 use covtap_profile::go::directory::{CounterFileName, Pod, Scan, scan};
 use covtap_profile::go::document::{self, Options};
 use covtap_profile::go::load::{self, Build};
 use covtap_profile::go::meta::{MetaFile, Package};
 
+use covtap_tap::keep::{counter_file, functions};
 use covtap_tap::life::State;
 
 use crate::checkout::Checkout;
@@ -259,34 +260,14 @@ fn backwards(meta: &MetaFile, earlier: &Counters, later: &Counters) -> bool {
     })
 }
 
-fn functions(meta: &MetaFile) -> impl Iterator<Item = (usize, usize)> {
-    meta.packages
-        .iter()
-        .enumerate()
-        .flat_map(|(number, package)| {
-            let count = package.as_ref().map_or(0, |p| p.function_count());
-            (0..count).map(move |function| (number, function))
-        })
-}
-
 /// A counter file of these sums, with the program's arguments left out.
 fn write(build: &Build, sums: &Counters, like: &Path) -> Vec<u8> {
-    let mut writer = CounterWriter::new(build.meta.hash, Flavor::Uleb);
     let argv0 = program(like).unwrap_or_default();
-    let arguments = [("argc", "1".to_owned()), ("argv0", argv0)];
-    writer.segment(
-        &arguments
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), v.into_bytes()))
-            .collect(),
-    );
-    for (package, function) in functions(&build.meta) {
-        if let Some(counts) = sums.get(package, function) {
-            // Both numbers come from 32-bit fields of the meta-data file.
-            writer.function(package as u32, function as u32, counts);
-        }
-    }
-    writer.finish()
+    let named = BTreeMap::from([
+        ("argc".to_owned(), b"1".to_vec()),
+        ("argv0".to_owned(), argv0.into_bytes()),
+    ]);
+    counter_file(&build.meta, sums, &named)
 }
 
 /// Makes the coverage document of `raw/`; `None` when nothing in it has counters.

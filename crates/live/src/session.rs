@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ use crate::store::{Folder, Store, StoreError};
 use crate::surroundings::{Surroundings, Whereabouts};
 use crate::terminal;
 use covtap_tap::clock::Moment;
+use covtap_tap::keep::{self, Keeper};
 use covtap_tap::life::{Life, Status};
 use covtap_tap::watch::{self, Means, Scope, Watcher};
 
@@ -333,7 +335,7 @@ pub(crate) fn watch(
         scope,
         means: options.means,
         holder: (options.holder)(),
-        states: (tap || exit).then(|| folder.raw_tap()),
+        states: (tap || exit).then(|| Arc::new(keep::Folder(folder.raw_tap())) as Arc<dyn Keeper>),
         every: options.every,
         exit,
         keep_arguments: options.keep_args,

@@ -11,7 +11,9 @@
 //! | [`trace`] | ptrace: the exit stop of a process, its execs, its signals |
 //! | [`watch`] | finds processes as they start and tells when they end |
 //! | [`life`] | one process life: what is known of it |
+//! | [`keep`] | the states of lives as files that Go's tools read |
 //! | [`proc`] | reads of `/proc` |
+//! | [`peer`] | who is at the other end of a local socket |
 //! | [`cgroup`] | the pod and the container of a process |
 //! | [`clock`] | UTC times |
 //!
@@ -22,6 +24,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod keep;
 pub mod life;
 pub mod watch;
 
@@ -33,6 +36,8 @@ pub mod image;
 pub mod maps;
 #[cfg(target_os = "linux")]
 pub mod memory;
+#[cfg(target_os = "linux")]
+pub mod peer;
 #[cfg(target_os = "linux")]
 pub mod permission;
 #[cfg(target_os = "linux")]

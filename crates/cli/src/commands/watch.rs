@@ -17,9 +17,11 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use covtap_model::exit::Exit;
+use covtap_tap::keep::Folder;
 use covtap_tap::watch::{self, Means, Scope, Watcher};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -90,7 +92,7 @@ fn start(args: &Watch, every: Duration, states: std::path::PathBuf) -> Result<Wa
         },
         // The hold makes every exec of the machine ask: only for who wants that.
         holder: held.then(super::hold::guardian).flatten(),
-        states: Some(states),
+        states: Some(Arc::new(Folder(states))),
         every,
         exit: held,
         keep_arguments: false,

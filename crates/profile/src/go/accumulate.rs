@@ -150,6 +150,18 @@ impl Counters {
         }
     }
 
+    /// Takes over every function that `newer`, counters of the same build, has: its numbers replace
+    /// those that were there.
+    pub fn replace(&mut self, newer: &Self) {
+        for (index, theirs) in newer.seen.iter().enumerate() {
+            if *theirs != 0 && index < self.seen.len() {
+                let range = self.layout.range(index);
+                self.values[range.clone()].copy_from_slice(&newer.values[range]);
+                self.seen[index] = self.segments.max(1);
+            }
+        }
+    }
+
     /// Takes away what was counted before: a function in which nothing is left is forgotten.
     pub fn subtract(&mut self, earlier: &Self) {
         for (value, before) in self.values.iter_mut().zip(&earlier.values) {

@@ -8,13 +8,14 @@ use covtap_profile::go::meta::MetaFile;
 
 use super::Build;
 use super::error::AttachError;
-use super::files::{Arguments, FileNames, command_line, counter_file};
+use super::files::{FileNames, command_line};
 use super::layout::{Complete, Found, Layout};
 use super::list;
 use super::module::ModuleData;
 use super::search::Search;
 use super::snapshot::{Reader, Snapshot, SnapshotError};
 use crate::image::{Image, Images};
+use crate::keep::{Arguments, counter_file};
 use crate::maps::{self, FileId, Region};
 use crate::memory::recorded::Recording;
 use crate::memory::{self, Memory, MemoryError, word_at};
@@ -265,14 +266,14 @@ impl Attached {
                 Command::Known(name) if name.is_empty() => Vec::new(),
                 Command::Known(name) => vec![name.clone()],
             },
-            architecture: self.layout.architecture,
+            architecture: self.layout.architecture.to_owned(),
         }
     }
 
     /// The `covcounters` file of a snapshot.
     #[must_use]
     pub fn counter_file(&self, snapshot: &Snapshot, arguments: &Arguments) -> Vec<u8> {
-        counter_file(&self.build.meta, snapshot, arguments)
+        counter_file(&self.build.meta, &snapshot.counters, &arguments.named())
     }
 
     /// The names of the two files, the same for all of the process's life.

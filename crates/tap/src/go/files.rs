@@ -1,31 +1,19 @@
-//! The pair of files that Go's tools read: `covmeta.<hash>` and `covcounters.<hash>.<pid>.<time>`.
+//! What the pair of files of a process is called, and what they say of how it was called.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
-use covtap_profile::go::counters::Flavor;
-use covtap_profile::go::counters_writer::CounterWriter;
 use covtap_profile::go::hex;
 use covtap_profile::go::meta::MetaFile;
 
-use super::Snapshot;
 use crate::clock::Moment;
+use crate::keep::counters_name;
 
 /// Longest command line that is read, in bytes; the kernel's own limit is larger than any use.
 const LONGEST_COMMAND: u64 = 1 << 20;
 
 /// Longest name of a program, in bytes: the kernel's own limit of a path.
 const LONGEST_NAME: usize = 4096;
-
-/// How a program was called, as a counter file records it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arguments {
-    /// The program, and its arguments if they are to be kept.
-    pub arguments: Vec<Vec<u8>>,
-    /// Go's word for the processor.
-    pub architecture: &'static str,
-}
 
 /// The command line of a process: only the program's own name, as arguments may hold secrets, or
 /// `all` of it. Empty when it may not be seen.
@@ -61,41 +49,18 @@ pub struct FileNames {
     /// `covcounters.<hash>.<pid>.<nanoseconds since 1970 of the process's start, and its number on this
     /// machine>`
     pub counters: String,
+    /// When the process was started.
+    pub started: Moment,
 }
 
 impl FileNames {
     pub(crate) fn new(meta: &MetaFile, pid: u32, started: Moment) -> Self {
-        let hash = hex(&meta.hash);
         Self {
-            counters: format!("covcounters.{hash}.{pid}.{}", started.0),
-            meta: format!("covmeta.{hash}"),
+            meta: format!("covmeta.{}", hex(&meta.hash)),
+            counters: counters_name(meta, pid, started),
+            started,
         }
     }
-}
-
-/// The counter file of a snapshot, with the functions that ran, as the runtime writes it.
-pub(crate) fn counter_file(meta: &MetaFile, snapshot: &Snapshot, arguments: &Arguments) -> Vec<u8> {
-    let mut out = CounterWriter::new(meta.hash, Flavor::Uleb);
-    let mut named = BTreeMap::from([
-        ("GOOS".to_owned(), b"linux".to_vec()),
-        ("GOARCH".to_owned(), arguments.architecture.into()),
-        (
-            "argc".to_owned(),
-            arguments.arguments.len().to_string().into(),
-        ),
-    ]);
-    for (i, argument) in arguments.arguments.iter().enumerate() {
-        named.insert(format!("argv{i}"), argument.clone());
-    }
-    out.segment(&named);
-    for (p, package) in meta.packages.iter().enumerate() {
-        for function in 0..package.as_ref().map_or(0, |p| p.function_count()) {
-            if let Some(counters) = snapshot.counters.get(p, function) {
-                out.function(p as u32, function as u32, counters);
-            }
-        }
-    }
-    out.finish()
 }
 
 #[cfg(test)]

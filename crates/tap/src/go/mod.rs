@@ -35,6 +35,6 @@ mod torn;
 pub use attach::Attached;
 pub use build::Build;
 pub use error::{AttachError, Evidence};
-pub use files::{Arguments, FileNames};
+pub use files::FileNames;
 pub use layout::{Found, Layout};
 pub use snapshot::{Dropped, Snapshot, SnapshotError, Statements};

@@ -104,7 +104,7 @@ pub struct Snapshot {
     /// When the read began that it was made of.
     pub at: Moment,
     /// The counters, as the process had them.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     /// How often the counters were read for it.
     pub reads: u32,
     /// How many bytes that were.
@@ -232,7 +232,7 @@ impl Reader {
                 self.accepted = fits;
                 return Ok(Snapshot {
                     at,
-                    counters,
+                    counters: Arc::new(counters),
                     reads,
                     bytes: u64::from(reads) * (self.addresses.end - self.addresses.start),
                     dropped,

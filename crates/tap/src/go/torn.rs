@@ -228,7 +228,7 @@ fn read_once(build: &Arc<Build>, memory: &Scripted) -> Snapshot {
     let (counters, dropped) = walk(build, START, &memory.seen());
     Snapshot {
         at: crate::clock::Moment::default(),
-        counters,
+        counters: Arc::new(counters),
         reads: 1,
         bytes: 0,
         dropped,

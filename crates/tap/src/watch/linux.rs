@@ -31,7 +31,7 @@ use super::{Means, Options, Scope};
 use crate::cgroup::{ContainerId, Place};
 use crate::clock::Moment;
 use crate::image::FileKey;
-use crate::life::{Inspection, Life, Status};
+use crate::life::{End, Inspection, Life, Status};
 use crate::proc;
 use crate::trace::{self, Tracer};
 use ending::open;
@@ -47,6 +47,9 @@ const SELDOM: Duration = Duration::from_secs(1);
 
 /// A process that was forked longer ago than this has executed its program, as a rule.
 const SETTLED: Duration = Duration::from_millis(200);
+
+/// How a process ended may become known so many milliseconds after it was seen to be gone.
+const STATUS_AFTER: u32 = 1000;
 
 /// So many lives are always kept.
 const KEPT: usize = 4096;
@@ -109,6 +112,16 @@ struct Watched {
     /// It was seen before it was seized. Where it was seized in the exec that began it, the tracer is
     /// about to tell of that exec.
     seized_after: bool,
+    /// What [`Watcher::changes`] has told of it.
+    passed_on: PassedOn,
+}
+
+/// How much of a life [`Watcher::changes`] has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PassedOn {
+    Nothing,
+    Begin,
+    End,
 }
 
 /// What was known of a program when it was held: more than what there is to see once it has ended.
@@ -154,8 +167,8 @@ impl Watcher {
             }
         })?;
         let states = match options.states {
-            Some(folder) => Some(States::start(
-                folder,
+            Some(keeper) => Some(States::start(
+                keeper,
                 options.every,
                 options.keep_arguments,
             )?),
@@ -419,6 +432,44 @@ impl Watcher {
         })
     }
 
+    /// The lives that began or ended since the last call, as far as their programs are known by now,
+    /// for whoever passes them on as they happen: once its end is told, a life is forgotten. Programs
+    /// of others than Go are left out.
+    pub fn changes(&mut self) -> Vec<Life> {
+        let mut changes = Vec::new();
+        let now = Moment::now();
+        for watched in &mut self.lives {
+            let inspection = match self.inspector.get(watched.file) {
+                Some(Inspection::Pending) => continue,
+                Some(Inspection::Elf(found)) if found.go.is_none() => continue,
+                Some(known) => known,
+                // It was missed.
+                None => &watched.life.inspection,
+            };
+            let step = match watched.life.end {
+                End::None => PassedOn::Begin,
+                // How it ended may still be told.
+                End::Gone { at, status: None } if now < at.after(STATUS_AFTER) => PassedOn::Begin,
+                End::Gone { .. } | End::Exec { .. } => PassedOn::End,
+            };
+            if matches!(watched.passed_on, PassedOn::End) || watched.passed_on == step {
+                continue;
+            }
+            watched.passed_on = step;
+            let mut life = Life {
+                inspection: inspection.clone(),
+                ..watched.life.clone()
+            };
+            if step == PassedOn::End
+                && let Some(tap) = self.states.as_ref().and_then(|s| s.take(life.key()))
+            {
+                life.tap = tap;
+            }
+            changes.push(life);
+        }
+        changes
+    }
+
     /// The states of instrumented lives, where they are read.
     #[must_use]
     pub fn states(&self) -> Option<&States> {
@@ -449,13 +500,15 @@ impl Watcher {
             .map_or(Ok(0), |states| states.mark(folder))
     }
 
-    /// Reads what still runs once more, lets go of every process, and tells everything that was seen.
+    /// Reads what still runs once more, lets go of every process, and tells everything that was seen
+    /// and not told as ended by [`Watcher::changes`].
     #[must_use]
     pub fn finish(mut self) -> Vec<Life> {
         let taps = self.states.take().map(States::finish).unwrap_or_default();
         let known = self.inspector.finish();
         self.lives
             .into_iter()
+            .filter(|watched| watched.passed_on != PassedOn::End)
             .map(|watched| {
                 let mut life = watched.life;
                 if let Some(inspection) = known.get(&watched.file) {

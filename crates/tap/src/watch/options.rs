@@ -1,9 +1,11 @@
 //! What is watched, and how.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::keep::Keeper;
 
 /// What to watch, and what to do about it.
 #[derive(Debug)]
@@ -14,8 +16,8 @@ pub struct Options {
     pub means: Means,
     /// Starts covtap's own program as the guardian of the exec hold; without it there is no hold.
     pub holder: Option<Command>,
-    /// Where the states of instrumented lives are kept; `None` when they are not to be read.
-    pub states: Option<PathBuf>,
+    /// Keeps the states of instrumented lives; `None` when they are not to be read.
+    pub states: Option<Arc<dyn Keeper>>,
     /// The time between two snapshots of a life.
     pub every: Duration,
     /// Whether lives are traced, so that their exit stop tells their last state.

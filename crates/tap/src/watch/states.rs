@@ -1,17 +1,11 @@
 //! The states of lives: reads the counters of every instrumented process while it runs and in its
-//! exit stop, and keeps the last ones as files that Go's tools read.
-//!
-//! ```text
-//! <folder>/<build>/covmeta.<build>
-//! <folder>/<build>/covcounters.<build>.<pid>.<start, and generation>   one a life, replaced whole
-//! ```
+//! exit stop, and gives those that differ from the last to a [`Keeper`].
 //!
 //! Two kinds of threads work here: one reads what runs, again and again; the others read what is
 //! about to end, because a process waits in its exit stop until they are done. Neither ever stops
 //! a process.
 
 use std::collections::{BTreeMap, BinaryHeap};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use covtap_profile::file::write_whole;
 use covtap_profile::go::hex;
 use covtap_profile::go::meta::MetaFile;
 
 use crate::clock::Moment;
-use crate::go::{Arguments, AttachError, Attached, Snapshot};
+use crate::go::{AttachError, Attached, Snapshot};
 use crate::image::Images;
+use crate::keep::{Arguments, Folder, Keeper, Kept};
 use crate::life::{Key, Last, State, Tap};
 use crate::target::Target;
 use crate::trace::Stop;
@@ -48,8 +42,8 @@ pub struct States {
 
 #[derive(Debug)]
 struct Shared {
-    folder: PathBuf,
-    every: Duration,
+    keeper: Arc<dyn Keeper>,
+    every: Mutex<Duration>,
     keep_arguments: bool,
     images: Images,
     lives: Mutex<BTreeMap<Key, Arc<Mutex<Known>>>>,
@@ -60,7 +54,7 @@ struct Shared {
 struct Known {
     attached: Option<(Attached, Moment)>,
     arguments: Arguments,
-    /// The state that is kept, and the file it is in.
+    /// The state that is kept, and where it lies.
     kept: Option<(Snapshot, PathBuf)>,
     snapshots: u64,
     last: Option<Last>,
@@ -88,14 +82,18 @@ pub struct View {
 }
 
 impl States {
-    /// Begins to keep states in `folder`, reading what runs every so often.
+    /// Begins to give states to `keeper`, reading what runs every so often.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(folder: PathBuf, every: Duration, keep_arguments: bool) -> io::Result<Self> {
+    pub fn start(
+        keeper: Arc<dyn Keeper>,
+        every: Duration,
+        keep_arguments: bool,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            folder,
-            every,
+            keeper,
+            every: Mutex::new(every),
             keep_arguments,
             images: Images::default(),
             lives: Mutex::default(),
@@ -184,19 +182,28 @@ impl States {
     /// When `folder` cannot be written.
     pub fn mark(&self, folder: &Path) -> io::Result<usize> {
         self.read_all();
+        let folder = Folder(folder.to_path_buf());
         let mut written = 0;
-        for (_, known) in self.shared.all() {
+        for (key, known) in self.shared.all() {
             let known = lock(&known);
-            if let (Some((attached, _)), Some((_, file))) = (&known.attached, &known.kept) {
-                let build = hex(&attached.meta().hash);
-                let directory = folder.join(&build);
-                fs::create_dir_all(&directory)?;
-                let meta = directory.join(format!("covmeta.{build}"));
-                if !meta.exists() {
-                    write_whole(&meta, attached.meta().bytes())?;
-                }
-                let name = file.file_name().unwrap_or(file.as_os_str());
-                write_whole(&directory.join(name), &fs::read(file)?)?;
+            if let (Some((attached, at)), Some((snapshot, _)), Some(last)) =
+                (&known.attached, &known.kept, &known.last)
+            {
+                let state = state(
+                    key,
+                    (attached, *at),
+                    snapshot,
+                    known.snapshots,
+                    last.clone(),
+                );
+                folder.keep(&Kept {
+                    key,
+                    meta: attached.meta(),
+                    counters: &snapshot.counters,
+                    arguments: &known.arguments,
+                    started: attached.file_names().started,
+                    state,
+                })?;
                 written += 1;
             }
         }
@@ -208,6 +215,33 @@ impl States {
         for (key, known) in self.shared.all() {
             self.shared.read(key, &known);
         }
+    }
+
+    /// From now on every life is read every so often.
+    pub fn set_every(&self, every: Duration) {
+        *lock(&self.shared.every) = every;
+    }
+
+    /// When the life was read that was read the longest time ago, of those that run.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Moment> {
+        let running = self.shared.all().into_iter();
+        running
+            .filter_map(|(_, known)| {
+                let known = lock(&known);
+                match known.last {
+                    Some(Last::Running { at }) if !known.over => Some(at),
+                    _ => None,
+                }
+            })
+            .min()
+    }
+
+    /// What came of a life that is over, which is then forgotten.
+    pub(super) fn take(&self, key: Key) -> Option<Tap> {
+        let known = lock(&self.shared.lives).remove(&key)?;
+        let tap = outcome(key, &lock(&known));
+        Some(tap)
     }
 
     /// All lives that gave a state, as they look now.
@@ -256,12 +290,32 @@ impl States {
         let lives = self.shared.all();
         lives
             .into_iter()
-            .map(|(key, known)| (key, outcome(&lock(&known))))
+            .map(|(key, known)| (key, outcome(key, &lock(&known))))
             .collect()
     }
 }
 
-fn outcome(known: &Known) -> Tap {
+/// What is known of a state.
+fn state(
+    key: Key,
+    (attached, at): (&Attached, Moment),
+    snapshot: &Snapshot,
+    snapshots: u64,
+    last: Last,
+) -> State {
+    let meta = attached.meta();
+    State {
+        build: hex(&meta.hash),
+        file: Folder::place(meta, key, attached.file_names().started),
+        found: attached.found().to_string(),
+        attached: at,
+        snapshots,
+        dropped: snapshot.dropped.values().sum(),
+        last,
+    }
+}
+
+fn outcome(key: Key, known: &Known) -> Tap {
     match (&known.attached, &known.kept, &known.last) {
         (Some((attached, at)), Some((snapshot, file)), Some(last)) => {
             let last = match last {
@@ -271,14 +325,10 @@ fn outcome(known: &Known) -> Tap {
                 },
                 other => other.clone(),
             };
+            let state = state(key, (attached, *at), snapshot, known.snapshots, last);
             Tap::State(State {
-                build: hex(&attached.meta().hash),
                 file: file.clone(),
-                found: attached.found().to_string(),
-                attached: *at,
-                snapshots: known.snapshots,
-                dropped: snapshot.dropped.values().sum(),
-                last,
+                ..state
             })
         }
         _ => Tap::Failed {
@@ -336,11 +386,12 @@ impl Shared {
             if let Some(attached) = self.read(key, &known) {
                 // While a program starts it is looked at more often, so that a short life leaves
                 // something even where its exit stop cannot be awaited.
-                let pause = pause.min(self.every);
+                let every = *lock(&self.every);
+                let pause = pause.min(every);
                 due.push(Due {
                     at: Instant::now() + pause,
                     key,
-                    pause: if attached { self.every } else { pause * 2 },
+                    pause: if attached { every } else { pause * 2 },
                 });
             }
         }
@@ -444,7 +495,7 @@ impl Shared {
 
     /// Makes a snapshot the one that is kept.
     fn keep(&self, key: Key, known: &mut Known, snapshot: Snapshot, last: Last) {
-        let Some((attached, _)) = &known.attached else {
+        let Some((attached, at)) = &known.attached else {
             return;
         };
         let unchanged = known
@@ -456,42 +507,23 @@ impl Shared {
             known.trouble = None;
             return;
         }
-        match self.write(key, attached, &snapshot, &known.arguments) {
+        let snapshots = known.snapshots;
+        let kept = Kept {
+            key,
+            meta: attached.meta(),
+            counters: &snapshot.counters,
+            arguments: &known.arguments,
+            started: attached.file_names().started,
+            state: state(key, (attached, *at), &snapshot, snapshots, last.clone()),
+        };
+        match self.keeper.keep(&kept) {
             Ok(file) => {
                 known.kept = Some((snapshot, file));
                 known.last = Some(last);
                 known.trouble = None;
             }
-            Err(error) => {
-                let folder = self.folder.display();
-                known.trouble = Some(format!("its state cannot be written to {folder}: {error}"));
-            }
+            Err(error) => known.trouble = Some(format!("its state cannot be kept: {error}")),
         }
-    }
-
-    fn write(
-        &self,
-        key: Key,
-        attached: &Attached,
-        snapshot: &Snapshot,
-        arguments: &Arguments,
-    ) -> io::Result<PathBuf> {
-        let build = hex(&attached.meta().hash);
-        let directory = self.folder.join(&build);
-        let meta = directory.join(format!("covmeta.{build}"));
-        if !meta.exists() {
-            fs::create_dir_all(&directory)?;
-            write_whole(&meta, attached.meta().bytes())?;
-        }
-        let counters = &attached.file_names().counters;
-        // Lives of one process differ in their generation, and nobody started in the same nanosecond.
-        let name = match key.generation {
-            0 => counters.clone(),
-            more => format!("{counters}{more:03}"),
-        };
-        let file = directory.join(name);
-        write_whole(&file, &attached.counter_file(snapshot, arguments))?;
-        Ok(file)
     }
 }
 

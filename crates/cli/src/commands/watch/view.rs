@@ -1,6 +1,7 @@
 //! What is to be seen, as plain data: drawing it needs nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use covtap_model::percent::Ratio;
 use covtap_model::problem::printable;
@@ -59,7 +60,7 @@ pub(super) struct Looks {
     pub(super) color: bool,
     help: bool,
     selected: Option<LifeKey>,
-    marked: Option<(String, BTreeMap<LifeKey, Counters>)>,
+    marked: Option<(String, BTreeMap<LifeKey, Arc<Counters>>)>,
     wants_mark: bool,
     known: BTreeSet<u32>,
 }
@@ -160,7 +161,8 @@ impl Looks {
         let Some((_, marked)) = &self.marked else {
             return Vec::new();
         };
-        fresh(&life.meta, &life.snapshot.counters, marked.get(&life.key))
+        let before = marked.get(&life.key).map(|counters| &**counters);
+        fresh(&life.meta, &life.snapshot.counters, before)
     }
 }
 

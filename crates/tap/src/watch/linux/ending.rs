@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{Watched, Watcher};
+use super::{PassedOn, Watched, Watcher};
 use crate::clock::Moment;
 use crate::life::{End, Inspection, Life, Status};
 use crate::proc;
@@ -80,7 +80,8 @@ impl Watcher {
         self.ended_as(pid, Moment::default(), status);
     }
 
-    /// Forgets the lives that nobody will ask for: programs of others than Go, which have ended; and of
+    /// Forgets the lives that nobody will ask for, of those that have ended: what was passed on; programs
+    /// of others than Go; and of
     /// Go's without coverage all but one of each in a container: what runs and probes containers is
     /// written in Go, and never ceases.
     pub(super) fn forget_ended(&mut self) {
@@ -92,7 +93,11 @@ impl Watcher {
             ..
         } = self;
         let mut kept = HashSet::new();
-        lives.retain(|Watched { life, file, .. }| {
+        lives.retain(|watched| {
+            let Watched { life, file, .. } = watched;
+            if watched.passed_on == PassedOn::End {
+                return false;
+            }
             let many = life.added.is_some() || matches!(reach.scope(), Scope::Containers);
             let mut is_first = || kept.insert((*file, life.cgroup.clone()));
             life.running()

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Awaited, KEPT, Told, Watched, Watcher};
+use super::{Awaited, KEPT, PassedOn, Told, Watched, Watcher};
 use crate::cgroup::Place;
 use crate::clock::Moment;
 use crate::image::FileKey;
@@ -204,6 +204,7 @@ impl Watcher {
             end: None,
             traced: false,
             seized_after: false,
+            passed_on: PassedOn::Nothing,
         });
     }
 
@@ -352,6 +353,7 @@ impl Watcher {
             end: None,
             traced,
             seized_after: false,
+            passed_on: PassedOn::Nothing,
         });
         self.follow(self.lives.len() - 1);
     }
