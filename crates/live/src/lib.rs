@@ -5,6 +5,7 @@
 //! | [`session`] | `covtap run`, as a list of intentions |
 //! | [`background`] | `covtap start`, `mark`, `stop`: the same across CI steps |
 //! | [`surroundings`], [`around`] | containers and clusters around CMD, as the session is told of them |
+//! | [`agent`] | `covtap agent` on other machines, and what comes of it here |
 //! | [`store`] | where runs lie: `.covtap/runs/<id>/` |
 //! | [`repository`] | the project around the working directory: its root and its Go modules |
 //! | [`attribute`] | which coverage file was written by which life |
@@ -17,6 +18,7 @@
 
 #![cfg(unix)]
 
+pub mod agent;
 pub mod around;
 pub mod attribute;
 pub mod background;

@@ -49,10 +49,21 @@ impl Signals {
 
     /// Waits until a signal comes, one of `others` is readable, or the time is over.
     pub(crate) fn wait(&self, others: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<()> {
+        self.wait_for(others, None, timeout)
+    }
+
+    /// As [`Signals::wait`], and until `writable` can be written to.
+    pub(crate) fn wait_for(
+        &self,
+        others: &[BorrowedFd<'_>],
+        writable: Option<BorrowedFd<'_>>,
+        timeout: Duration,
+    ) -> io::Result<()> {
         let streams = self.requests.iter().map(|s| s.stream.as_fd());
-        let mut fds: Vec<PollFd<'_>> = streams
-            .chain(others.iter().copied())
+        let readable = streams.chain(others.iter().copied());
+        let mut fds: Vec<PollFd<'_>> = readable
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .chain(writable.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)))
             .collect();
         let until = Instant::now() + timeout;
         loop {
@@ -71,11 +82,13 @@ impl Signals {
 
     /// The requests since the last call.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        let foreground = crate::terminal::is_foreground();
-        let arrived = self
+        let mut arrived = self
             .requests
             .iter()
-            .flat_map(|s| std::iter::repeat_n(s.number, s.drain()));
+            .flat_map(|s| std::iter::repeat_n(s.number, s.drain()))
+            .peekable();
+        // Asking the terminal is not for nothing.
+        let foreground = arrived.peek().is_some() && crate::terminal::is_foreground();
         arrived
             .filter_map(|number| {
                 Some(Request {
