@@ -11,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use covtap_cluster::selection::{Labels, WorkloadName};
 use covtap_report::format::{By, Format, Sort};
+use covtap_tap::watch::Means;
 
 use crate::units::parse_duration;
 
@@ -101,6 +102,16 @@ engines of this machine is looked at: their containers and the Kind clusters in 
 Exits with 0, with 1 when something was not ready in time (--wait), with 3 when nothing matches,
 with 2 when the cluster that was asked for does not answer.";
 
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  docker exec -i kind-worker covtap agent    what covtap run starts on a node where it cannot look itself
+
+Frames go over standard input and output (docs/agent.md), so this is nothing to type: covtap starts
+its agents itself. An agent opens no port and writes no file. It sends the coverage of processes that
+the covtap on the other end has named, and of no other; the end of its standard input ends it.
+
+Exits with 0, with 2 when another agent runs here or the other end speaks no common protocol.";
+
 const REPORT_EXAMPLES: &str = "\
 Examples:
   covtap report                                  the last run, as a table
@@ -176,6 +187,9 @@ pub(crate) enum Command {
     /// List the containers and pods that would be watched, or wait until they are ready
     #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
+    /// Watch the machine for a covtap elsewhere, over standard input and output
+    #[command(after_help = AGENT_EXAMPLES)]
+    Agent(Agent),
     /// List and remove runs
     Runs(Runs),
     /// A drop-in for `go tool covdata` that needs no Go
@@ -362,6 +376,18 @@ pub(crate) enum Watching {
     Poll,
 }
 
+impl Watching {
+    /// What the watcher calls it.
+    pub(crate) fn means(self) -> Means {
+        match self {
+            Self::Auto => Means::Auto,
+            Self::Hold => Means::Hold,
+            Self::Events => Means::Events,
+            Self::Poll => Means::Poll,
+        }
+    }
+}
+
 /// What `covtap run` does at the end.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Ending")]
@@ -515,6 +541,21 @@ pub(crate) struct Ls {
     pub(crate) format: ListFormat,
     #[command(flatten)]
     pub(crate) selecting: Selecting,
+}
+
+/// `covtap agent`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Agent {
+    /// How processes are found as they start
+    #[arg(long, value_name = "MEANS", default_value = "auto")]
+    pub(crate) watching: Watching,
+    /// The time between two looks at the counters of a process, until covtap says another
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    pub(crate) every: Duration,
+    /// Go on for this long when the connection is cut, and wait for another `covtap agent` here to
+    /// carry on with it [default: end at once]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) linger: Option<Duration>,
 }
 
 /// `covtap runs`.

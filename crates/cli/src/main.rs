@@ -52,6 +52,10 @@ fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
         #[cfg(not(target_os = "linux"))]
         Command::Watch(_) => Err("only on Linux can covtap watch processes".into()),
         Command::Ls(ls) => commands::ls::run(&ls),
+        #[cfg(target_os = "linux")]
+        Command::Agent(agent) => commands::agent::run(&agent),
+        #[cfg(not(target_os = "linux"))]
+        Command::Agent(_) => Err("only on Linux can covtap watch a machine".into()),
         Command::Runs(runs) => commands::runs::run(&args.global, runs),
         Command::Covdata { args } => Ok(covdata::run(&args)),
         #[cfg(target_os = "linux")]

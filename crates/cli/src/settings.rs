@@ -9,7 +9,6 @@ use covtap_live::rows::Expectation;
 use covtap_live::session::{Options, Routes};
 use covtap_report::exclude::Exclusions;
 use covtap_report::format::{By, Format, Sort};
-use covtap_tap::watch::Means;
 
 use crate::args::{Collecting, Report, Route, Run, RunReporting, Watching};
 use crate::config::{Config, ReportConfig, Word};
@@ -90,12 +89,7 @@ pub(crate) fn of_session(
     let options = Options {
         command: Vec::new(),
         routes,
-        means: match watching.unwrap_or(Watching::Auto) {
-            Watching::Auto => Means::Auto,
-            Watching::Hold => Means::Hold,
-            Watching::Events => Means::Events,
-            Watching::Poll => Means::Poll,
-        },
+        means: watching.unwrap_or(Watching::Auto).means(),
         every: collecting
             .every
             .or(config.every.map(|e| e.0.0))

@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod agent;
 pub(crate) mod completions;
 #[cfg(target_os = "linux")]
 pub(crate) mod hold;

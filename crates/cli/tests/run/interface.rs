@@ -198,7 +198,7 @@ fn help_is_as_agreed() {
     let project = Project::empty();
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
     for name in [
-        "", "run", "start", "report", "inspect", "tap", "watch", "ls", "runs", "man",
+        "", "run", "start", "report", "inspect", "tap", "watch", "ls", "agent", "runs", "man",
     ] {
         let args: Vec<&str> = name
             .split(' ')
