@@ -10,7 +10,7 @@ use std::sync::Arc;
 use covtap_model::counter::CounterMode;
 use covtap_profile::go::accumulate::{Counters, Layout, add_bytes};
 use covtap_profile::go::counters::CounterFile;
-use covtap_profile::go::meta::{Function, Granularity, MetaFile, MetaUnit};
+use covtap_profile::go::meta::{Function, Granularity, MetaFile, MetaUnit, process_hash};
 use covtap_profile::go::meta_writer::{PackageBuilder, meta_file};
 use covtap_profile::go::units::tabulate;
 use covtap_profile::go::{executable, hex};
@@ -42,6 +42,20 @@ pub(crate) fn build(mode: CounterMode) -> MetaFile {
     b.add(&function(&units));
     let (a, b) = (a.finish(), b.finish());
     let bytes = meta_file(HASH, &[&a, &b], mode, Granularity::PerBlock);
+    MetaFile::parse(bytes)
+        .expect("our own writer's files are sound")
+        .0
+}
+
+/// The same build with the hash that a process gives it: what is not sound is refused by an agent's other
+/// end.
+pub(crate) fn sound_build() -> MetaFile {
+    let damaged = build(CounterMode::Atomic);
+    let packages: Vec<_> = damaged.packages.iter().flatten().collect();
+    let hashes: Vec<[u8; 16]> = packages.iter().map(|p| p.hash).collect();
+    let hash = process_hash(packages[0], &hashes, damaged.mode, Granularity::PerBlock);
+    let blobs: Vec<&[u8]> = packages.iter().map(|p| damaged.blob(p)).collect();
+    let bytes = meta_file(hash, &blobs, damaged.mode, Granularity::PerBlock);
     MetaFile::parse(bytes)
         .expect("our own writer's files are sound")
         .0
@@ -151,4 +165,67 @@ pub(crate) fn recorded_memory(data: &[u8]) {
     let again = again.expect("what was recorded is enough").snapshot();
     let again = again.expect("a recording does not change");
     assert!(again.at_least(&snapshot) && snapshot.at_least(&again));
+}
+
+/// What an agent says to covtap, and covtap to an agent.
+pub(crate) fn agent_frames(data: &[u8]) {
+    use covtap_live::agent::frame::Decoder;
+    use covtap_live::agent::message::{FromAgent, ToAgent};
+    use covtap_live::agent::remote::{Condition, Options, Remote};
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    let decode = |step: usize| {
+        let mut decoder = Decoder::default();
+        let mut frames = Vec::new();
+        for piece in data.chunks(step) {
+            decoder.feed(piece);
+            loop {
+                match decoder.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+        }
+        (frames, None)
+    };
+    let (frames, error) = decode(data.len().max(1));
+    assert!(decode(7) == (frames.clone(), error), "however it is cut");
+    let bodies: usize = frames.iter().map(|f| f.head.len() + f.body.len()).sum();
+    assert!(bodies <= data.len());
+    for frame in &frames {
+        if let Ok(message) = serde_json::from_slice::<ToAgent>(&frame.head) {
+            let again = serde_json::to_vec(&message).expect("messages are JSON");
+            let again: ToAgent = serde_json::from_slice(&again).expect("what was said is heard");
+            assert_eq!(again, message);
+        }
+        if let Ok(message) = serde_json::from_slice::<FromAgent>(&frame.head) {
+            let again = serde_json::to_vec(&message).expect("messages are JSON");
+            let again: FromAgent = serde_json::from_slice(&again).expect("what was said is heard");
+            assert_eq!(again, message);
+        }
+    }
+    // A pipe holds this much; nothing is written to the disk.
+    let data = &data[..data.len().min(60_000)];
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+    let options = Options {
+        name: "fuzz".into(),
+        number: 1,
+        folder: "/dev/null/nowhere".into(),
+        version: "0".into(),
+    };
+    let mut remote = Remote::connect(ours, options).expect("a socket");
+    theirs.write_all(data).expect("room in a socket");
+    drop(theirs);
+    for _ in 0..8 {
+        remote.take_in();
+    }
+    assert!(matches!(
+        remote.condition(),
+        Condition::Cut { .. } | Condition::Over
+    ));
+    for seen in remote.lives() {
+        assert!(seen.life.state().is_none(), "there is nowhere to keep it");
+    }
 }

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use covtap_live::agent::frame::{Body, GREETING, Outgoing};
 use covtap_model::counter::CounterMode;
 use covtap_profile::go::counters::Flavor;
 use covtap_profile::go::counters_writer::CounterWriter;
+use covtap_profile::go::hex;
+use serde_json::json;
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -36,6 +39,7 @@ fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     let document = covtap_model::coverage::Coverage::new("seed", CounterMode::Set, Vec::new());
     let json = serde_json::to_vec(&document).expect("documents are JSON");
     BTreeMap::from([
+        ("agent_frames", vec![agent(&counters[0])]),
         ("covcounters", counters.to_vec()),
         ("covmeta", meta.to_vec()),
         ("coverage_json", vec![json]),
@@ -43,6 +47,67 @@ fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         // Whole ones are written by the tap's own tests, which make such programs.
         ("recorded_memory", vec![b"covtapmm\x01\0\0\0".to_vec()]),
     ])
+}
+
+/// What an agent says of one life.
+fn agent(counters: &[u8]) -> Vec<u8> {
+    let echo = json!({"asked": 1, "read": 2, "now": 2});
+    let protocol = json!({"oldest": 1, "newest": 1});
+    let meta = readers::sound_build();
+    let whole = json!({"build": hex(&meta.hash), "started": 5, "found": "symbols", "attached": 6});
+    let program = json!({"instrumented": true, "function_name": 7,
+                         "go": {"version": "go1.27.3", "main_package": "m", "main_module": "m"}});
+    let life = json!({"kind": "life", "life": [7, 9, 0], "inner_pid": 1, "executable": "/m",
+                      "program": program, "began": 3, "first_seen": 4});
+    let mut ended = life.clone();
+    ended["end"] = json!({"at": 8, "code": 3});
+    ended["tap"] = json!({"snapshots": 2, "last": {"how": "snapshot", "at": 7, "because": "x"}});
+    ended["serial"] = json!(1);
+    // Of the build above, with its hash.
+    let mut counters = counters.to_vec();
+    counters[8..24].copy_from_slice(&meta.hash);
+    let messages = [
+        (
+            json!({"kind": "hello", "protocol": protocol, "covtap": "1", "agent": "a", "echo": echo}),
+            vec![],
+        ),
+        (
+            json!({"kind": "meta", "build": hex(&meta.hash)}),
+            meta.bytes().to_vec(),
+        ),
+        (life, vec![]),
+        (
+            json!({"kind": "state", "life": [7, 9, 0], "at": 7, "snapshots": 1, "whole": whole}),
+            counters.clone(),
+        ),
+        (
+            json!({"kind": "state", "life": [7, 9, 0], "snapshots": 2}),
+            counters,
+        ),
+        (
+            json!({"kind": "heartbeat", "now": 8, "read": 7, "echo": echo}),
+            vec![],
+        ),
+        (ended, vec![]),
+        (json!({"kind": "read", "id": 1}), vec![]),
+        (json!({"kind": "problem", "text": "p"}), vec![]),
+        (json!({"kind": "bye"}), vec![]),
+        (
+            json!({"kind": "hello", "protocol": protocol, "covtap": "1", "now": 1}),
+            vec![],
+        ),
+        (
+            json!({"kind": "select", "pods": ["p"], "containers": ["c"]}),
+            vec![],
+        ),
+        (json!({"kind": "heard", "serial": 1, "now": 9}), vec![]),
+    ];
+    let mut out = GREETING.to_vec();
+    for (head, body) in messages {
+        let mut message = Outgoing::new(&head, Body::Bytes(body)).expect("heads are JSON");
+        while message.write(&mut out) {}
+    }
+    out
 }
 
 fn run(target: &str, reader: fn(&[u8])) {
@@ -68,6 +133,11 @@ fn run(target: &str, reader: fn(&[u8])) {
     for input in made.iter().chain(&recorded) {
         reader(input);
     }
+}
+
+#[test]
+fn agent_frames() {
+    run("agent_frames", readers::agent_frames);
 }
 
 #[test]
