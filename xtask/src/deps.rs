@@ -25,7 +25,16 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "covtap-model",
         ],
     ),
-    ("xtask", &["covtap-tap", "covtap-profile", "covtap-model"]),
+    // It plays covtap's end where it measures an agent.
+    (
+        "xtask",
+        &[
+            "covtap-live",
+            "covtap-tap",
+            "covtap-profile",
+            "covtap-model",
+        ],
+    ),
 ];
 
 /// The command itself joins everything.

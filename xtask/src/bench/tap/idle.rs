@@ -11,9 +11,9 @@ use super::{Bench, yes};
 use crate::sh::{self, About, Result, fail};
 
 /// Accepted: this part of a core.
-const CORE: f64 = 0.01;
+pub(super) const CORE: f64 = 0.01;
 /// Accepted: resident memory.
-const MEMORY: u64 = 20_000_000;
+pub(super) const MEMORY: u64 = 20_000_000;
 /// How many processes sleep.
 const SLEEPERS: usize = 200;
 /// How many programs are started.
@@ -22,7 +22,7 @@ const FORKS: usize = 10_000;
 const NOTHING: i32 = 3;
 
 /// Starts them, says so, and ends them when its input ends.
-const SLEEP: &str = r#"
+pub(super) const SLEEP: &str = r#"
     n=$1; shift; all=; i=0
     while [ $i -lt $n ]; do "$@" > said 2>&1 < /dev/null & all="$all $!"; i=$((i+1)); done
     echo ready

@@ -6,10 +6,12 @@
 //! | `attach` | finding the counters, with nothing known and with a known program | reading as many bytes |
 //! | `target` | processor time a request of a service that is read, or traced | that of one left alone |
 //! | `idle` | processor time and memory of covtap with 200 processes that sleep | a core, 20 MB |
+//! | `agent` | start, processor time, memory and bytes of an agent with 100 and 200 idle instrumented processes | 1 s, a core, 20 MB |
 //! | `forks` | wall time of a command that starts 10,000 programs | the same without covtap |
 //!
 //! What is compared is measured in turn, so that what else the machine does meets both.
 
+mod agent;
 mod idle;
 mod process;
 mod reading;
@@ -25,7 +27,7 @@ use crate::{tap_fixtures, toolchains};
 const GO: &str = toolchains::NEWEST;
 
 /// The parts, in order.
-const PARTS: [&str; 5] = ["snapshot", "attach", "target", "idle", "forks"];
+const PARTS: [&str; 6] = ["snapshot", "attach", "target", "idle", "agent", "forks"];
 
 /// What is measured, and how often.
 struct Options {
@@ -86,6 +88,7 @@ pub(super) fn run(args: &[String]) -> Result {
             "attach" => reading::attaching(&bench)?,
             "target" => target::costs(&bench)?,
             "idle" => idle::idle(&bench)?,
+            "agent" => agent::agent(&bench)?,
             _ => idle::forks(&bench)?,
         }
     }
