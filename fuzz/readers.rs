@@ -225,7 +225,7 @@ pub(crate) fn agent_frames(data: &[u8]) {
         remote.condition(),
         Condition::Cut { .. } | Condition::Over
     ));
-    for seen in remote.lives() {
-        assert!(seen.life.state().is_none(), "there is nowhere to keep it");
+    for life in remote.lives() {
+        assert!(life.state().is_none(), "there is nowhere to keep it");
     }
 }

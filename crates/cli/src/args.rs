@@ -546,6 +546,9 @@ pub(crate) struct Ls {
 /// `covtap agent`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Agent {
+    /// Which processes it looks at; of what it finds it sends what the other end has selected
+    #[arg(long, value_name = "SCOPE", default_value = "machine")]
+    pub(crate) scope: AgentScope,
     /// How processes are found as they start
     #[arg(long, value_name = "MEANS", default_value = "auto")]
     pub(crate) watching: Watching,
@@ -556,6 +559,15 @@ pub(crate) struct Agent {
     /// carry on with it [default: end at once]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) linger: Option<Duration>,
+}
+
+/// Which processes an agent looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AgentScope {
+    /// All of its pid namespace
+    Machine,
+    /// Those in pods and containers, but for its own container
+    Containers,
 }
 
 /// `covtap runs`.

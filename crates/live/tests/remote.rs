@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use covtap_live::agent::frame::{Body, Decoder, GREETING, Outgoing};
 use covtap_live::agent::message::{FromAgent, Selection, ToAgent};
-use covtap_live::agent::remote::{Condition, News, Options, Remote, Seen};
+use covtap_live::agent::remote::{Condition, News, Options, Remote};
 use covtap_model::counter::CounterMode;
 use covtap_profile::go::accumulate::{Counters, Layout, add_bytes};
 use covtap_profile::go::counters::Flavor;
@@ -19,7 +19,7 @@ use covtap_profile::go::hex;
 use covtap_profile::go::meta::{Function, Granularity, MetaFile, MetaUnit, Package, process_hash};
 use covtap_profile::go::meta_writer::{PackageBuilder, meta_file};
 use covtap_tap::clock::Moment;
-use covtap_tap::life::{End, Last, Status, Tap};
+use covtap_tap::life::{End, Last, Life, Status, Tap};
 use serde_json::{Value, json};
 
 /// A program's start, in nanoseconds.
@@ -141,7 +141,7 @@ fn life() -> Value {
         "kind": "life", "life": [7, 99, 0], "inner_pid": 1, "executable": "/svc",
         "program": {"instrumented": true, "function_name": 12, "exit_hook": true,
                     "go": {"version": "go1.27.3", "main_package": "m", "main_module": "m"}},
-        "began": 5, "first_seen": 6, "cgroup": "0::/kubepods",
+        "began": 5, "first_seen": 6, "cgroup": "/pod0b7c4c3e-0d5b-4e6b-9a56-3b1c5e2f7a10",
     })
 }
 
@@ -181,7 +181,7 @@ impl Both {
     }
 
     /// The one life there is.
-    fn only(&self) -> Seen {
+    fn only(&self) -> Life {
         let mut lives = self.remote.lives();
         assert_eq!(lives.len(), 1);
         lives.remove(0)
@@ -189,7 +189,7 @@ impl Both {
 
     /// The counts of the one life's file.
     fn counts(&self) -> Vec<u32> {
-        let Tap::State(state) = self.only().life.tap else {
+        let Tap::State(state) = self.only().tap else {
             panic!("{:?}", self.only());
         };
         counts(&state.file)
@@ -229,10 +229,12 @@ fn lives_come_out_as_a_watcher_tells_them() {
     assert_eq!(both.remote.take_in(), [News::Greeted, News::Condition]);
     assert_eq!(both.counts(), [1, 0, 0]);
     let seen = both.only();
-    assert_eq!(seen.cgroup.as_deref(), Some("0::/kubepods"));
-    assert_eq!((seen.life.pid, seen.life.inner_pid), (7, 1));
-    assert_eq!(seen.life.instrumented(), Some(true));
-    let state = seen.life.state().unwrap();
+    let uid = "0b7c4c3e-0d5b-4e6b-9a56-3b1c5e2f7a10";
+    let place = seen.cgroup.as_ref().unwrap();
+    assert_eq!(place.pod.as_ref().map(|pod| pod.as_str()), Some(uid));
+    assert_eq!((seen.pid, seen.inner_pid), (7, 1));
+    assert_eq!(seen.instrumented(), Some(true));
+    let state = seen.state().unwrap();
     assert_eq!(state.last, Last::Running { at: Moment(1) });
     // No other agent's file has this name.
     let build = build();
@@ -248,7 +250,7 @@ fn lives_come_out_as_a_watcher_tells_them() {
     both.agent.say(&ended(json!({"how": "exit"})), Vec::new());
     both.remote.take_in();
     assert_eq!(both.counts(), [3, 0, 5]);
-    let life = both.only().life;
+    let life = both.only();
     let gone = End::Gone {
         at: Moment(2_000_000_000),
         status: Some(Status::Exit(3)),
@@ -285,7 +287,7 @@ fn an_agent_of_tomorrow_is_understood() {
     both.remote.take_in();
     assert_eq!(*both.remote.condition(), Condition::Connected);
     assert_eq!(both.counts(), [1, 0, 0]);
-    assert!(!both.only().life.running());
+    assert!(!both.only().running());
 }
 
 #[test]
@@ -393,7 +395,7 @@ fn after_a_cut_the_last_state_says_how_old_it_is() {
     assert!(matches!(both.remote.condition(), Condition::Cut { .. }));
     let seen = both.remote.lives().remove(0);
     // Nothing changed between its state and the last look at it.
-    let Last::Snapshot { at, because } = &seen.life.state().unwrap().last else {
+    let Last::Snapshot { at, because } = &seen.state().unwrap().last else {
         panic!("{seen:?}");
     };
     assert_eq!(*at, Moment(read.into()));
@@ -434,7 +436,7 @@ fn a_resumed_agent_says_again_what_it_has_and_nothing_counts_twice() {
         .hello(json!({"agent": "second", "since": 1_000_000_009}));
     both.remote.take_in();
     let seen = both.only();
-    let because = match &seen.life.state().unwrap().last {
+    let because = match &seen.state().unwrap().last {
         Last::Snapshot { because, .. } => because.as_str(),
         other => panic!("{other:?}"),
     };
@@ -455,7 +457,7 @@ fn another_clock_is_taken_into_account() {
     later["began"] = json!(now + hour);
     both.agent.say(&later, Vec::new());
     both.remote.take_in();
-    let off = both.only().life.began.0 - i128::from(now);
+    let off = both.only().began.0 - i128::from(now);
     assert!(off.abs() < 60_000_000_000, "{off}");
 }
 

@@ -15,10 +15,12 @@ use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use covtap_tap::cgroup::ContainerId;
+use covtap_tap::keep::Folder;
 use covtap_tap::life::{End, Last, Life, Tap};
 use covtap_tap::watch::{Means, Options, Scope, Watcher, hold};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -56,7 +58,7 @@ fn child() {
                 _ => Means::Auto,
             },
             holder: (means == "hold").then(|| role(own, "guardian")),
-            states: Some(states.into()),
+            states: Some(Arc::new(Folder(states.into()))),
             every: Duration::from_millis(200),
             exit: true,
             keep_arguments: false,

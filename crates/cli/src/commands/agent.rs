@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use covtap_live::agent::serve::{self, Options};
 
-use crate::args::Agent;
+use covtap_tap::watch::Scope;
+
+use crate::args::{Agent, AgentScope};
 use crate::failure::Failure;
 
 pub(crate) fn run(args: &Agent) -> Result<ExitCode, Failure> {
@@ -17,6 +19,10 @@ pub(crate) fn run(args: &Agent) -> Result<ExitCode, Failure> {
     }
     let options = Options {
         every: args.every,
+        scope: match args.scope {
+            AgentScope::Machine => Scope::Machine,
+            AgentScope::Containers => Scope::Containers,
+        },
         means: args.watching.means(),
         holder: super::hold::guardian,
         linger: args.linger,

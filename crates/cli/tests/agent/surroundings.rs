@@ -205,7 +205,7 @@ impl Agent {
     }
 
     pub(crate) fn life(&self, pid: u32) -> Option<Life> {
-        let mut lives = self.remote.lives().into_iter().map(|seen| seen.life);
+        let mut lives = self.remote.lives().into_iter();
         lives.find(|life| life.pid == pid)
     }
 

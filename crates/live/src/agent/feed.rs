@@ -13,8 +13,9 @@ use covtap_profile::go::meta::MetaFile;
 use covtap_tap::keep::{Arguments, counter_file, functions};
 use covtap_tap::life::{Key, Last, Life};
 
-use super::convert::{head, nanoseconds};
+use super::convert::nanoseconds;
 use super::frame::Body;
+use super::head::head;
 use super::message::{FromAgent, LifeHead, Selection, StateHead, WholeHead};
 use super::outbox::Latest;
 use super::pipe::{Output, StreamError};
@@ -101,20 +102,13 @@ impl Feed {
     }
 
     /// A life began or ended.
-    pub(super) fn life(&mut self, life: &Life, cgroup: Option<String>) {
+    pub(super) fn life(&mut self, life: &Life) {
         let entry = self.lives.entry(life.key()).or_default();
-        let before = entry.head.take();
-        let cgroup = cgroup.or_else(|| before.and_then(|before| before.cgroup));
-        entry.head = Some(Box::new(head(life, cgroup)));
+        entry.head = Some(Box::new(head(life)));
         entry.selected = entry.is_in(&self.selection);
         entry.told = false;
         entry.settle(&mut self.kept);
         self.drop_unfetched();
-    }
-
-    /// What is known of a life's control groups; `None` when it is new.
-    pub(super) fn cgroup(&self, key: Key) -> Option<String> {
-        self.lives.get(&key)?.head.as_ref()?.cgroup.clone()
     }
 
     /// The newest states.
@@ -356,6 +350,8 @@ mod tests {
             coverage_directory: CoverageDirectory::Unset,
             began: at,
             first_seen: at,
+            cgroup: None,
+            added: None,
             end: if ended {
                 End::Gone { at, status: None }
             } else {
@@ -388,10 +384,10 @@ mod tests {
         let mut feed = Feed::default();
         feed.connect(Vec::new());
         feed.select(Selection::everything());
-        feed.life(&life(1, false), None);
+        feed.life(&life(1, false));
         assert_eq!((said(&mut feed), said(&mut feed)), (1, 0));
-        feed.life(&life(1, true), None);
-        feed.life(&life(2, true), None);
+        feed.life(&life(1, true));
+        feed.life(&life(2, true));
         assert_eq!(said(&mut feed), 2);
         // The first of the two is stored; the connection is cut.
         feed.stored(1);
@@ -411,7 +407,7 @@ mod tests {
         feed.connect(Vec::new());
         let many = (MOST_KEPT / HEAD) as u32 + 100;
         for pid in 1..=many {
-            feed.life(&life(pid, true), None);
+            feed.life(&life(pid, true));
         }
         assert!(feed.kept <= MOST_KEPT);
         // No state was lost with them.

@@ -153,20 +153,17 @@ impl Selection {
         }
     }
 
-    /// Whether a process in these control groups is meant. The uid of a pod stands there with `_` for
-    /// `-` where systemd manages them.
+    /// Whether a process is meant that is at this place (see [`LifeHead::cgroup`]).
     #[must_use]
-    pub fn includes(&self, cgroup: Option<&str>) -> bool {
+    pub fn includes(&self, place: Option<&str>) -> bool {
         if self.everything {
             return true;
         }
-        let Some(cgroup) = cgroup else { return false };
-        let named = |id: &String| !id.is_empty() && cgroup.contains(id.as_str());
-        self.containers.iter().any(named)
-            || self
-                .pods
-                .iter()
-                .any(|uid| named(uid) || named(&uid.replace('-', "_")))
+        let mut ids = place.unwrap_or_default().split('/').skip(1);
+        ids.any(|id| match id.strip_prefix("pod") {
+            Some(uid) => self.pods.contains(uid),
+            None => self.containers.contains(id),
+        })
     }
 }
 
@@ -295,7 +292,8 @@ pub struct LifeHead {
     pub began: i64,
     /// When it was first seen.
     pub first_seen: i64,
-    /// The control groups that it is in: the text of `/proc/PID/cgroup`.
+    /// Where it is: `/` and the ids of the containers around its pod, `/pod` and the pod's uid, `/` and the
+    /// container's id, as far as there are such. Absent when that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
     /// How it ended; absent while it runs.
@@ -474,21 +472,19 @@ mod tests {
 
     #[test]
     fn selected_is_what_was_named_and_nothing_else() {
-        let uid = "0b7c4c3e-0d5b-4e6b-9a56-3b1c5e2f7a10";
         let pods = Selection {
-            pods: [uid.to_owned(), String::new()].into(),
+            pods: ["7c4c".to_owned(), String::new()].into(),
             ..Selection::default()
         };
-        let with = |uid: &str| format!("1:cpu:/kubepods-pod{uid}.slice/cri-containerd-ab.scope");
-        assert!(
-            pods.includes(Some(&with(uid))) && pods.includes(Some(&with(&uid.replace('-', "_"))))
-        );
-        assert!(!pods.includes(Some(&with("other"))) && !pods.includes(None));
+        assert!(pods.includes(Some("/a1/pod7c4c/b2")));
+        assert!(!pods.includes(Some("/a1/pod7c4/b2")) && !pods.includes(Some("/7c4c")));
+        assert!(!pods.includes(Some("")) && !pods.includes(None));
         let containers = Selection {
-            containers: ["containerd-ab".to_owned()].into(),
+            containers: ["a1".to_owned()].into(),
             ..Selection::default()
         };
-        assert!(containers.includes(Some(&with("x"))) && !containers.includes(Some("1:cpu:/")));
+        // A node means everything that is in it.
+        assert!(containers.includes(Some("/a1/pod7c4c/b2")) && !containers.includes(Some("/b2")));
         assert!(Selection::everything().includes(None));
         assert!(!Selection::default().includes(Some("/")));
     }

@@ -14,6 +14,7 @@
 //! | `outbox` | states on their way from the threads that read them |
 //! | `door` | one agent a machine; a second one joins it |
 //! | `pipe` | reading and writing without waiting |
+//! | `head`, `convert` | lives as they go over the wire, and as they come |
 //! | `offset` | how far two clocks are apart |
 //!
 //! `docs/agent.md` draws the protocol for people.
@@ -24,6 +25,8 @@ mod door;
 #[cfg(target_os = "linux")]
 mod feed;
 pub mod frame;
+#[cfg(target_os = "linux")]
+mod head;
 pub mod message;
 mod offset;
 #[cfg(target_os = "linux")]

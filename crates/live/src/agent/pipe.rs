@@ -121,6 +121,10 @@ impl Output {
     }
 
     /// How many bytes wait, about.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        allow(dead_code, reason = "the agent's end asks")
+    )]
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }

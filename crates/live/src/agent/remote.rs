@@ -88,15 +88,6 @@ pub enum News {
     Condition,
 }
 
-/// A life that an agent saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// The life, by the clock of this machine.
-    pub life: Life,
-    /// The text of its `/proc/PID/cgroup`, when that could be read.
-    pub cgroup: Option<String>,
-}
-
 /// An agent.
 pub struct Remote<S> {
     options: Options,
@@ -547,23 +538,20 @@ impl<S: Read + Write + AsFd> Remote<S> {
         Ok(written)
     }
 
-    /// All lives that the agent told of, as they are known now.
+    /// All lives that the agent told of, as they are known now, by the clock of this machine.
     #[must_use]
-    pub fn lives(&self) -> Vec<Seen> {
-        let lives = self.lives.values();
-        lives.filter_map(|entry| self.seen(entry)).collect()
-    }
-
-    fn seen(&self, entry: &Entry) -> Option<Seen> {
+    pub fn lives(&self) -> Vec<Life> {
         // Without a head nothing is known but that it was there: the head is on its way.
-        let head = entry.head.as_ref()?;
-        let ours = |theirs| self.offset.ours(theirs);
-        let mut life = life(head, ours);
-        life.tap = self.tap(entry, head, life.end);
-        Some(Seen {
-            life,
-            cgroup: head.cgroup.clone(),
+        let told = self
+            .lives
+            .values()
+            .filter_map(|e| Some((e, e.head.as_ref()?)));
+        told.map(|(entry, head)| {
+            let mut life = life(head, |theirs| self.offset.ours(theirs));
+            life.tap = self.tap(entry, head, life.end);
+            life
         })
+        .collect()
     }
 
     fn tap(&self, entry: &Entry, head: &LifeHead, end: End) -> Tap {

@@ -39,7 +39,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub struct Options {
     /// The time between two snapshots of a process.
     pub every: Duration,
-    /// How processes are found.
+    /// Which processes.
+    pub scope: Scope,
+    /// How they are found.
     pub means: Means,
     /// Starts this program as the guardian of the exec hold.
     pub holder: fn() -> Option<Command>,
@@ -111,7 +113,7 @@ pub fn serve(options: &Options, input: OwnedFd, output: OwnedFd) -> Result<(), A
     };
     let outbox = Arc::new(Outbox::new().map_err(system("make a pair of sockets"))?);
     let watcher = Watcher::start(watch::Options {
-        scope: Scope::Machine,
+        scope: options.scope.clone(),
         means: options.means,
         holder: (options.holder)(),
         states: Some(Arc::clone(&outbox) as Arc<dyn Keeper>),
@@ -334,10 +336,7 @@ impl Agent<'_> {
     /// Takes over what the watcher and its threads have seen.
     fn take_in(&mut self) {
         for life in self.watcher.changes() {
-            let cgroup = self.feed.cgroup(life.key());
-            let cgroup =
-                cgroup.or_else(|| fs::read_to_string(format!("/proc/{}/cgroup", life.pid)).ok());
-            self.feed.life(&life, cgroup);
+            self.feed.life(&life);
         }
         self.feed.states(self.outbox.take());
     }
@@ -534,8 +533,7 @@ impl Agent<'_> {
         for life in watcher.finish() {
             let boring = life.inspection.elf().is_some_and(|elf| elf.go.is_none());
             if !boring {
-                let cgroup = feed.cgroup(life.key());
-                feed.life(&life, cgroup);
+                feed.life(&life);
             }
         }
         feed.states(outbox.take());

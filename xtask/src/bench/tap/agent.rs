@@ -95,12 +95,8 @@ fn measure(bench: &Bench, processes: u64, watching: &str) -> Result {
     remote.select(Selection::everything());
     until(&mut remote, |r| r.hello().is_some())?;
     let hello = began.elapsed();
-    let states = |r: &Remote<UnixStream>| {
-        r.lives()
-            .iter()
-            .filter(|s| s.life.state().is_some())
-            .count() as u64
-    };
+    let states =
+        |r: &Remote<UnixStream>| r.lives().iter().filter(|s| s.state().is_some()).count() as u64;
     until(&mut remote, |r| states(r) >= processes)?;
     // What it has found it reads first.
     quiet(&mut remote, Duration::from_secs(3))?;
