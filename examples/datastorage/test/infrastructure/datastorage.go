@@ -406,9 +406,23 @@ func (k *kind) ScaleToZero(ctx context.Context) error {
 func (k *kind) awaitGone(ctx context.Context, pods []string) error {
 	args := append([]string{"wait", "--for=delete", "--timeout=120s"}, pods...)
 	if err := k.run(ctx, k.kubectl(args...)); err != nil {
-		return fmt.Errorf("wait for the end of %s: %w", strings.Join(pods, ", "), err)
+		return errors.Join(fmt.Errorf("wait for the end of %s: %w", strings.Join(pods, ", "), err), k.describe(ctx))
 	}
 	return nil
+}
+
+// describe logs what is needed to see why a pod does not end: what Kubernetes
+// says of it, and the state of every process of the nodes (a T or t that stays
+// is stopped or traced, a Z has not been waited for).
+func (k *kind) describe(ctx context.Context) error {
+	err := k.run(ctx, k.kubectl("describe", "pods"))
+	nodes, listed := k.kind("get", "nodes").Output(ctx, k.log)
+	err = errors.Join(err, listed)
+	for _, node := range strings.Fields(nodes) {
+		ps := Command{Args: []string{"docker", "exec", node, "ps", "-eo", "pid,ppid,stat,wchan:24,lstart,cmd"}}
+		err = errors.Join(err, k.run(ctx, ps))
+	}
+	return err
 }
 
 // Destroy implements Target.
