@@ -127,7 +127,12 @@ pub(super) fn stop(home: &Path) -> Result {
         return Ok(());
     };
     sh::quiet(&mut cmd("kill", &[pid.to_string()]))?;
-    // Not a child of this process any more, so there is nothing to wait for but its absence.
+    // Where this very process started it, it stays in the table of processes until it is waited for.
+    let child = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Ok(Some(_)) = waitpid(child, WaitOptions::empty()) {
+        return std::fs::remove_file(pid_file(home)).about(pid_file(home).display());
+    }
+    // It is nobody's child: there is nothing to wait for but its absence.
     let limit = PATIENCE.as_secs().to_string();
     let process = format!("--pid={pid}");
     sh::quiet(cmd("timeout", &[&limit, "tail", "-s", "0.1", "-f", &process]).arg("/dev/null"))

@@ -152,14 +152,8 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
     for i in 0..REQUESTS {
         seen.ask(&address, i % HANDLERS);
     }
-    cluster.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "rollout",
-        "status",
-        "deploy/numbered",
-        "--timeout=120s",
-    ]);
+    // Its container is started again.
+    run.says(&[victim, "is ready"]);
     let (status, said) = run.end();
     assert!(status.success(), "{status}\n{said}");
 
