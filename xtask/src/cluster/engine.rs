@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, WaitOptions, waitpid};
+
 use crate::sh::{self, About, Result, cmd, fail, on_path};
 use crate::tools;
 

@@ -117,16 +117,19 @@ fn allowed(pid: u32) -> Vec<Range<u64>> {
     vec![image.unwrap(), first..first + count * ELEMENT]
 }
 
-/// Where the memory of a process was read.
+/// Where the memory of a process was read; of no other process any was.
 fn reads(trace: &str, pid: u32) -> Vec<Range<u64>> {
-    let start = format!("process_vm_readv({pid}, ");
-    let calls = trace.lines().filter_map(|line| line.split_once(&start));
+    let (call, ours) = ("process_vm_readv(", format!("{pid}, "));
+    let calls = trace.lines().filter(|l| l.contains("process_vm_readv"));
+    // A call during which another thread made one has two lines; the second has the addresses.
     calls
-        .flat_map(|(_, arguments)| {
+        .flat_map(|line| {
+            let arguments = line.split_once(call).map(|(_, arguments)| arguments);
+            assert!(arguments.is_none_or(|a| a.starts_with(&ours)), "{line}");
             // The second list is that of the other process; it holds addresses only.
-            let remote = arguments.rsplit_once("[{iov_base=0x");
-            let parts = remote.map_or("", |(_, list)| list).split("iov_base=0x");
-            parts.map(|part| {
+            let remote = line.rsplit_once("[{iov_base=0x");
+            let parts = remote.map(|(_, list)| list.split("iov_base=0x"));
+            parts.into_iter().flatten().map(|part| {
                 let (base, rest) = part.split_once(", iov_len=").unwrap();
                 let base = u64::from_str_radix(base, 16).unwrap();
                 let length = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
