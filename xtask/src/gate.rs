@@ -243,7 +243,7 @@ fn whole(log: &mut Log) -> Result {
 }
 
 /// Compares the totals of a run's `coverage.json` with what Go's tool makes of its raw files.
-fn against_go(run: &Path) -> Result<String> {
+pub(crate) fn against_go(run: &Path) -> Result<String> {
     let document: Value =
         serde_json::from_str(&sh::read(&run.join("coverage.json"))?).about("coverage.json")?;
     for left_out in ["excluded", "skew", "problems"] {
@@ -515,6 +515,11 @@ impl Log {
         if let Err(error) = writeln!(self.file, "{line}") {
             eprintln!("warning: {}: {error}", self.path.display());
         }
+    }
+
+    /// All that is in it so far.
+    pub(crate) fn text(&self) -> Result<String> {
+        sh::read(&self.path)
     }
 
     /// Says that something could not be tested.

@@ -141,14 +141,7 @@ mod tests {
         for there in ["", "link"] {
             let found = look(there);
             assert!(
-                matches!(
-                    found,
-                    Directory::There {
-                        writable: true,
-                        mode: 0o700,
-                        ..
-                    }
-                ),
+                matches!(found, Directory::There { writable: true, .. }),
                 "{found:?}"
             );
         }

@@ -3,7 +3,9 @@
 //! ```text
 //! setup    docker, kind, node image, the images of the tests
 //! wiring   the DataStorage suite on Kind and PostgreSQL, its own coverage wiring, no covtap
-//! seed     the same with the directory as Kind makes it: all specs pass, nothing is collected
+//! seed     the same with the directory as Kind makes it: all specs pass, no file comes; covtap, which is
+//!          around it here, collects everything
+//! covtap   the suite inside covtap: what it read out of memory is what the services wrote
 //! twin     with coverage off the image is that of a tree without any wiring
 //! rust     crates/cluster/tests/real.rs; crates/cli/tests/cluster over a control plane and two workers
 //! ```
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Setup, delete, engine, recipe};
-use crate::gate::{Gate, Log, cargo, datastorage, target_dir};
+use crate::gate::{Gate, Log, against_go, cargo, datastorage, target_dir};
 use crate::sh::{self, About, Result, cmd, fail};
 use crate::toolchains;
 
@@ -48,6 +50,7 @@ pub(crate) fn test(args: &[String]) -> Result {
     if let Some(setup) = setup {
         gate.stage("wiring", |log| with_suite(|dir| wiring(log, dir)));
         gate.stage("seed", |log| with_suite(|dir| seed(log, dir)));
+        gate.stage("covtap", |log| with_suite(|dir| inside(log, dir)));
         gate.stage("twin", |log| {
             let mut twin = datastorage("test-twin-image")?;
             log.run(setup.environment(&mut twin)?)
@@ -69,12 +72,35 @@ fn with_suite(body: impl FnOnce(&Path) -> Result) -> Result {
     result.and(deleted)
 }
 
+/// The seed's command.
+const COMMAND: [&str; 5] = [
+    "make",
+    "test-e2e-datastorage-coverage",
+    "E2E_TARGET=kind",
+    "COVTAP=off",
+    "ROUTE=files",
+];
+
 /// The seed's command without covtap.
-fn suite() -> Command {
-    let mut make = cmd("make", &["test-e2e-datastorage-coverage"]);
-    make.args(["E2E_TARGET=kind", "COVTAP=off", "ROUTE=files"])
-        .current_dir(crate::repository());
+fn suite() -> std::process::Command {
+    let mut make = cmd(COMMAND[0], &COMMAND[1..]);
+    make.current_dir(crate::repository());
     make
+}
+
+/// The seed's command inside of covtap, which reads memory alone.
+fn under_covtap(log: &mut Log) -> Result<std::process::Command> {
+    let build = ["build", "--package", "covtap", "--profile", "test"];
+    log.run(cargo(&build).arg("--locked"))?;
+    let covtap = target_dir().join("debug/covtap");
+    let mut run = cmd(covtap, &["run", "--route", "tap,exit", "--"]);
+    run.args(COMMAND).current_dir(crate::repository());
+    Ok(run)
+}
+
+/// The run that has just ended.
+fn latest() -> PathBuf {
+    crate::repository().join(".covtap/latest")
 }
 
 /// The suite's own wiring: the files are there and Go's own tool reads them.
@@ -94,33 +120,64 @@ fn wiring(log: &mut Log, collected: &Path) -> Result {
             fail!("{} has no {kind}*", collected.display());
         }
     }
-    let profile = target_dir().join("gate/kind.profile");
-    sh::quiet(
-        cmd(toolchains::get(toolchains::NEWEST)?.covdata, &["textfmt"])
-            .arg(format!("-i={}", collected.display()))
-            .arg(format!("-o={}", profile.display())),
-    )?;
-    let text = sh::read(&profile)?;
-    let covered = text
-        .lines()
-        .skip(1)
-        .filter(|line| !line.ends_with(" 0"))
-        .count();
+    let lines = profile(collected)?;
+    let covered = lines.iter().filter(|line| !line.ends_with(" 0")).count();
     if covered == 0 {
-        fail!("{} has no covered block", profile.display());
+        fail!("{} has no covered block", collected.display());
     }
     log.say(&format!("Go's own tool reads {covered} covered blocks"));
     Ok(())
 }
 
-/// The suite with the directory as Kind and the kubelet make it: nothing says that nothing came.
+/// What Go's own tool makes of a directory: the lines of its text profile, sorted.
+fn profile(dir: &Path) -> Result<Vec<String>> {
+    let profile = target_dir().join("gate/kind.profile");
+    sh::quiet(
+        cmd(toolchains::get(toolchains::NEWEST)?.covdata, &["textfmt"])
+            .arg(format!("-i={}", dir.display()))
+            .arg(format!("-o={}", profile.display())),
+    )?;
+    let mut lines: Vec<String> = sh::read(&profile)?.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    Ok(lines)
+}
+
+/// The suite inside of covtap, with a cluster that it makes and deletes itself. Memory and exit stops
+/// on one hand, files on the other: of the same processes, and the same.
+fn inside(log: &mut Log, collected: &Path) -> Result {
+    let mut suite = under_covtap(log)?;
+    log.run(&mut suite)?;
+    let raw = latest().join("raw");
+    let builds = files(&raw)?;
+    let [build] = builds.as_slice() else {
+        fail!("{} builds, not one", builds.len());
+    };
+    let (ours, theirs) = (profile(&raw.join(build))?, profile(collected)?);
+    if ours != theirs {
+        let differ = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+        fail!("memory and files differ: {differ:?}");
+    }
+    log.say(&format!(
+        "{} lines of profile out of memory are those of the files; {}",
+        ours.len(),
+        against_go(&latest())?
+    ));
+    Ok(())
+}
+
+/// The suite with the directory as Kind and the kubelet make it: nothing in it says that nothing came.
+/// covtap says why before the first spec, and has everything.
 fn seed(log: &mut Log, collected: &Path) -> Result {
-    let mut suite = suite();
+    let mut suite = under_covtap(log)?;
     suite
         .env("E2E_PREPARE_COVERDATA", "false")
         // Set and empty: the service uses SQLite, so that both databases are run on Kind.
         .env("E2E_POSTGRES_IMAGE", "");
     log.run(&mut suite)?;
+    if !log.text()?.contains("it may not write there") {
+        fail!("covtap did not say that the service may not write to its directory");
+    }
+    log.say(&format!("covtap: {}", against_go(&latest())?));
     let files = files(collected)?;
     if !files.is_empty() {
         fail!(
