@@ -270,9 +270,10 @@ pub(crate) struct Selecting {
         value_delimiter = ','
     )]
     pub(crate) namespace: Option<Vec<String>>,
-    /// Services in all namespaces, Kubernetes' own too
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
-    pub(crate) all_namespaces: bool,
+    /// Services in all namespaces, Kubernetes' own too, whatever --namespace says
+    #[arg(short = 'A', long, env = "COVTAP_ALL_NAMESPACES", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) all_namespaces: Option<bool>,
     /// Pods with these labels: app=shop,tier!=test
     #[arg(short = 'l', long, value_name = "SELECTOR", env = "COVTAP_SELECTOR")]
     pub(crate) selector: Option<Labels>,
@@ -287,7 +288,13 @@ pub(crate) struct Selecting {
     )]
     pub(crate) workload: Option<Vec<WorkloadName>>,
     /// Containers of this name in the pods; may be repeated
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        env = "COVTAP_CONTAINER",
+        value_delimiter = ','
+    )]
     pub(crate) container: Option<Vec<String>>,
     /// The cluster of this context
     #[arg(long, value_name = "NAME", env = "COVTAP_CONTEXT")]
@@ -296,8 +303,9 @@ pub(crate) struct Selecting {
     #[arg(long, value_name = "FILE", env = "COVTAP_KUBECONFIG")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Follow no cluster and no containers: only the processes that CMD starts
-    #[arg(long, env = "COVTAP_LOCAL")]
-    pub(crate) local: bool,
+    #[arg(long, env = "COVTAP_LOCAL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) local: Option<bool>,
 }
 
 /// What is collected and expected.

@@ -38,7 +38,7 @@ pub(crate) struct Around {
 impl Around {
     /// Begins to follow; `None` when local processes are all that is wanted.
     pub(crate) fn start(args: &Selecting) -> Result<Option<Self>, Failure> {
-        if args.local {
+        if args.local == Some(true) {
             return Ok(None);
         }
         let options = options(args);
@@ -184,7 +184,7 @@ pub(crate) fn options(args: &Selecting) -> Options {
 fn selection(args: &Selecting) -> Selection {
     Selection {
         namespaces: match &args.namespace {
-            _ if args.all_namespaces => Namespaces::All,
+            _ if args.all_namespaces == Some(true) => Namespaces::All,
             Some(these) => Namespaces::These(these.clone()),
             None => Namespaces::Unsaid,
         },

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Ls) -> Result<ExitCode, Failure> {
 
 /// What is looked at.
 fn options(args: &Ls) -> Result<Options, Failure> {
-    if args.selecting.local {
+    if args.selecting.local == Some(true) {
         return Err("with --local there is nothing to list".into());
     }
     let mut selecting = args.selecting.clone();

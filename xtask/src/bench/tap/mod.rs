@@ -148,7 +148,7 @@ fn yes(holds: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::options;
+    use super::{PARTS, options};
 
     #[test]
     fn parts_are_all_or_those_that_are_named() {
@@ -156,7 +156,7 @@ mod tests {
             let args: Vec<String> = args.iter().map(ToString::to_string).collect();
             options(&args).map(|o| o.parts.len()).ok()
         };
-        assert_eq!(parts(&[]), Some(5));
+        assert_eq!(parts(&[]), Some(PARTS.len()));
         assert_eq!(parts(&["idle", "--quick"]), Some(1));
         assert_eq!(parts(&["nothing"]), None);
     }
