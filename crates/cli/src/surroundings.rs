@@ -31,6 +31,8 @@ pub(crate) struct Around {
     /// The nodes and containers that are watched.
     watched: BTreeSet<ContainerId>,
     facts: Facts,
+    /// Clusters whose nodes are no containers of this machine.
+    out_of_reach: BTreeSet<String>,
     /// Pods that were told to be ready: their uid and how often their containers were started.
     told: BTreeSet<(String, i32)>,
 }
@@ -49,6 +51,7 @@ impl Around {
             began: SystemTime::now(),
             watched: BTreeSet::new(),
             facts: Facts::default(),
+            out_of_reach: BTreeSet::new(),
             told: BTreeSet::new(),
         }))
     }
@@ -107,19 +110,20 @@ impl Around {
         }
     }
 
-    /// Whether a pod's node is watched.
-    fn watches(&self, pod: &Pod) -> bool {
+    /// A pod that is ready, once for each time that its containers were started.
+    fn ready(&mut self, pod: &Pod) -> Option<News> {
+        if !pod.selected || !pod.ready {
+            return None;
+        }
         let facts = self.follower.facts();
         let node = facts.nodes.iter().find(|node| {
             node.cluster == pod.cluster && Some(node.name.as_str()) == pod.node.as_deref()
-        });
-        let id = node.and_then(|node| ContainerId::new(node.container.as_deref()?));
-        id.is_some_and(|id| self.watched.contains(&id))
-    }
-
-    /// A pod that is ready, once for each time that its containers were started.
-    fn ready(&mut self, pod: &Pod) -> Option<News> {
-        if !pod.selected || !pod.ready || !self.watches(pod) {
+        })?;
+        let Some(container) = &node.container else {
+            let new = self.out_of_reach.insert(node.cluster.clone());
+            return new.then(|| News::Trouble(elsewhere(pod, node)));
+        };
+        if !self.watched.contains(&ContainerId::new(container)?) {
             return None;
         }
         let starts = pod.containers.iter().map(|c| c.restarts).sum();
@@ -165,6 +169,18 @@ impl Surroundings for Around {
     fn whereabouts(&self, place: &Place) -> Option<Whereabouts> {
         whereabouts(&self.facts, &self.selection, place)
     }
+}
+
+/// What to say of a pod on a machine that covtap cannot look into.
+fn elsewhere(pod: &Pod, node: &Node) -> Problem {
+    Problem::new(
+        Severity::Warning,
+        format!("cluster {}", node.cluster),
+        "nodes that are containers of this machine",
+        format!("pod {}/{} on node {}", pod.namespace, pod.name, node.name),
+        "nothing that runs there is collected",
+    )
+    .hint("run covtap where the nodes are, as with Kind in a CI job; other machines are not reached yet")
 }
 
 /// What is to be followed: the cluster of the kubeconfig only when somebody asks for something of it.

@@ -20,9 +20,11 @@ const PORT: u16 = 30077;
 /// Requests before the kill, and after it.
 const REQUESTS: usize = 600;
 
-/// What the clients saw: answers of each pod and handler, and requests that nobody answered.
+/// What the clients saw: answers of each pod and handler, requests that nobody answered, and
+/// connections that nobody took.
 #[derive(Default)]
 struct Seen {
+    refused: u64,
     answered: BTreeMap<(String, usize), u64>,
     unanswered: BTreeMap<usize, u64>,
 }
@@ -30,7 +32,12 @@ struct Seen {
 impl Seen {
     /// Asks for a handler over a connection of its own, so that requests spread over the replicas.
     fn ask(&mut self, address: &str, handler: usize) {
-        match answer(address, handler) {
+        // Who is refused has asked nobody.
+        let Ok(stream) = TcpStream::connect(address) else {
+            self.refused += 1;
+            return;
+        };
+        match answer(stream, handler) {
             Some(pod) => *self.answered.entry((pod, handler)).or_default() += 1,
             None => *self.unanswered.entry(handler).or_default() += 1,
         }
@@ -38,8 +45,7 @@ impl Seen {
 }
 
 /// The pod that answers; `None` when none does, or not to the end.
-fn answer(address: &str, handler: usize) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
+fn answer(mut stream: TcpStream, handler: usize) -> Option<String> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let request = format!("GET /h/{handler} HTTP/1.0\r\nHost: numbered\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
@@ -147,7 +153,8 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
     for i in 0..REQUESTS {
         seen.ask(&address, i % HANDLERS);
     }
-    assert_eq!(seen.unanswered.len(), 0, "before anything was killed");
+    let lost = seen.refused + seen.unanswered.values().sum::<u64>();
+    assert_eq!(lost, 0, "before anything was killed");
     kill(&cluster, victim);
     for i in 0..REQUESTS {
         seen.ask(&address, i % HANDLERS);
@@ -213,8 +220,10 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
     let all: u64 = seen.answered.values().sum();
     let lost: u64 = seen.unanswered.values().sum();
     crate::say(&format!(
-        "{all} requests answered by {} replicas, {lost} in flight at the kill: every count is exact",
-        pods.len()
+        "{all} requests answered by {} replicas, {lost} in flight at the kill, {} refused: every count is \
+         exact",
+        pods.len(),
+        seen.refused
     ));
     cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
 }
