@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use covtap_model::{coverage, inspect, ledger, ls, run, tap};
+use covtap_model::{agents, coverage, inspect, ledger, ls, run, stopped, tap, wired};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 
 use crate::sh::{self, About, Result, cmd, fail};
 use crate::tools;
 
 /// Name of the document (those of a run's folder first), name of its schema, the schema's text.
-fn all() -> Result<[(&'static str, &'static str, String); 6]> {
+fn all() -> Result<[(&'static str, &'static str, String); 9]> {
     Ok([
         (
             "coverage.json",
@@ -40,6 +40,21 @@ fn all() -> Result<[(&'static str, &'static str, String); 6]> {
             "ls.json",
             "ls-1.schema.json",
             schema::<ls::Listing>(ls::SCHEMA)?,
+        ),
+        (
+            "agents.json",
+            "agents-1.schema.json",
+            schema::<agents::Agents>(agents::SCHEMA)?,
+        ),
+        (
+            "stopped.json",
+            "stopped-1.schema.json",
+            schema::<stopped::Stopped>(stopped::SCHEMA)?,
+        ),
+        (
+            "wired.json",
+            "wired-1.schema.json",
+            schema::<wired::Wired>(wired::SCHEMA)?,
         ),
     ])
 }
