@@ -149,7 +149,7 @@ impl Reach {
             .ok_or_else(|| ActError::NoContainer(container.to_owned()))
     }
 
-    fn client_of(&self, cluster: &str) -> Result<Client, ActError> {
+    pub(crate) fn client_of(&self, cluster: &str) -> Result<Client, ActError> {
         self.world
             .clusters
             .get(cluster)
@@ -157,7 +157,7 @@ impl Reach {
     }
 
     /// Does the work in the runtime's thread and waits for it.
-    fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, ActError>> + Send + 'static,
     ) -> Result<T, ActError> {
@@ -170,11 +170,12 @@ impl Reach {
     }
 }
 
-fn place<'a>(cluster: &'a str, namespace: &'a str, timeout: Duration) -> ask::Place<'a> {
+pub(crate) fn place<'a>(cluster: &'a str, namespace: &'a str, timeout: Duration) -> ask::Place<'a> {
     ask::Place {
         cluster,
         namespace,
         timeout,
+        effect: "it is not known",
     }
 }
 

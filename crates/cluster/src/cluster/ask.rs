@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams, LogParams, PostParams};
 use kube::{Client, Error};
 
 use super::pod::time;
-use super::trouble::{self, Request};
+use super::trouble::{self, Kind, Request};
 use crate::backoff::Backoff;
 use crate::engine::act::ActError;
 use crate::facts::Event;
@@ -24,13 +24,16 @@ const BUSY: [u16; 3] = [429, 503, 504];
 /// Where something is asked, and how long the answer may take.
 pub(crate) struct Place<'a> {
     pub(crate) cluster: &'a str,
+    /// Empty for what is in none, and for all of them.
     pub(crate) namespace: &'a str,
     pub(crate) timeout: Duration,
+    /// What comes of having no answer.
+    pub(crate) effect: &'a str,
 }
 
 impl Place<'_> {
     /// The answer, or why there is none. A server that is too busy is asked again.
-    async fn answer<T, F: Future<Output = Result<T, Error>>>(
+    pub(crate) async fn answer<T, F: Future<Output = Result<T, Error>>>(
         &self,
         verb: &str,
         resource: &str,
@@ -53,12 +56,52 @@ impl Place<'_> {
                     cluster: self.cluster,
                     verb,
                     resource,
-                    namespace: Some(self.namespace),
-                    effect: "it is not known",
+                    namespace: Some(self.namespace).filter(|name| !name.is_empty()),
+                    effect: self.effect,
                 };
-                Err(ActError::Api(Box::new(trouble::of(request, &error).1)))
+                let (kind, problem) = trouble::of(request, &error);
+                Err(match kind {
+                    Kind::Unreachable | Kind::Answer(500..) => ActError::Unwell(Box::new(problem)),
+                    _ => ActError::Api(Box::new(problem)),
+                })
             }
         }
+    }
+
+    /// As [`Place::answer`], where what is not there needs nothing.
+    pub(crate) async fn optional<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        verb: &str,
+        resource: &str,
+        ask: impl Fn() -> F,
+    ) -> Result<(), ActError> {
+        self.unless(404, verb, resource, ask).await
+    }
+
+    /// As [`Place::answer`], where what is there already needs nothing.
+    pub(crate) async fn once<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        verb: &str,
+        resource: &str,
+        ask: impl Fn() -> F,
+    ) -> Result<(), ActError> {
+        self.unless(409, verb, resource, ask).await
+    }
+
+    async fn unless<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        done: u16,
+        verb: &str,
+        resource: &str,
+        ask: impl Fn() -> F,
+    ) -> Result<(), ActError> {
+        let asked = || async {
+            match ask().await {
+                Err(Error::Api(status)) if status.code == done => Ok(()),
+                answered => answered.map(|_| ()),
+            }
+        };
+        self.answer(verb, resource, asked).await
     }
 }
 

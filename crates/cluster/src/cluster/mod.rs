@@ -9,11 +9,12 @@
 
 pub(crate) mod ask;
 mod book;
+pub(crate) mod exec;
 pub(crate) mod kubeconfig;
 mod owners;
-mod pod;
+pub(crate) mod pod;
 mod put;
-mod trouble;
+pub(crate) mod trouble;
 
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;

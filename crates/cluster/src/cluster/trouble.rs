@@ -74,6 +74,11 @@ pub(crate) fn of(request: Request<'_>, error: &kube::Error) -> (Kind, Problem) {
     }
 }
 
+/// What its user may not do, as the API says when it is asked.
+pub(crate) fn not_allowed(request: Request<'_>) -> Problem {
+    problem(request, "the user of the kubeconfig may not".into()).hint(grant(request, ""))
+}
+
 fn of_status(request: Request<'_>, status: &Status) -> (Kind, Problem) {
     let found = if status.message.is_empty() {
         format!("{} {}", status.code, status.reason)

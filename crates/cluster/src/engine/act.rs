@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What is done with `stdin` and `stdout` of a program in a container, a piece at a time, in bytes.
-const PIECE: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 /// The longest line of `stderr` that is kept together, in bytes.
 const LONGEST_LINE: usize = 16 * 1024;
 
@@ -39,6 +39,9 @@ pub enum ActError {
     /// The cluster's API refused, with what to do about it.
     #[error("{0}")]
     Api(Box<covtap_model::problem::Problem>),
+    /// The cluster's API is not there, or not well: the next try may be answered.
+    #[error("{0}")]
+    Unwell(Box<covtap_model::problem::Problem>),
     /// The cluster did not answer in time.
     #[error("no answer of {0} in time")]
     Slow(String),
@@ -277,7 +280,7 @@ async fn pump(
 }
 
 /// Takes the whole lines out of a buffer. A line that is too long is cut.
-fn whole_lines(buffer: &mut Vec<u8>) -> Vec<String> {
+pub(crate) fn whole_lines(buffer: &mut Vec<u8>) -> Vec<String> {
     let end = match buffer.iter().rposition(|b| *b == b'\n') {
         Some(newline) => newline + 1,
         None if buffer.len() > LONGEST_LINE => buffer.len(),
