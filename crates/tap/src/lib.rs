@@ -13,6 +13,7 @@
 //! | [`life`] | one process life: what is known of it |
 //! | [`keep`] | the states of lives as files that Go's tools read |
 //! | [`proc`] | reads of `/proc` |
+//! | [`root`] | directories as a process sees them |
 //! | [`peer`] | who is at the other end of a local socket |
 //! | [`cgroup`] | the pod and the container of a process |
 //! | [`clock`] | UTC times |
@@ -42,6 +43,8 @@ pub mod peer;
 pub mod permission;
 #[cfg(target_os = "linux")]
 pub mod proc;
+#[cfg(target_os = "linux")]
+pub mod root;
 #[cfg(target_os = "linux")]
 pub mod target;
 #[cfg(target_os = "linux")]

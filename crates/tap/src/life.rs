@@ -218,6 +218,12 @@ impl Life {
         base_name(&self.executable)
     }
 
+    /// The container that it began in, if that is known.
+    #[must_use]
+    pub fn container(&self) -> Option<&ContainerId> {
+        self.cgroup.as_ref()?.container.as_ref()
+    }
+
     /// Whether its executable is known to carry coverage; `None` when that could not be told.
     #[must_use]
     pub fn instrumented(&self) -> Option<bool> {

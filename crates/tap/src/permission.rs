@@ -65,6 +65,13 @@ pub struct Denied {
 
 impl std::error::Error for Denied {}
 
+/// Whether this process may read and trace `pid`: the kernel is asked as it would be for that.
+#[must_use]
+pub fn may_trace(pid: u32) -> bool {
+    // proc_pid_mem(5): opening it takes PTRACE_MODE_ATTACH_FSCREDS.
+    fs::File::open(format!("/proc/{pid}/mem")).is_ok()
+}
+
 /// Finds out why `pid` may not be read.
 #[must_use]
 pub fn explain(pid: u32) -> Denied {

@@ -192,8 +192,9 @@ pub enum Event {
         stop: Stop,
     },
     /// A process that was at an exit stop lives on, and is traced again. (A program that another thread
-    /// called may live for less time than it takes to seize it, on a busy machine:
-    /// then [`Event::Gone`] is next.)
+    /// called may live for less time than it takes to seize it, on a busy machine; and a thread that has
+    /// called `exit_group` can be seized until it gets to its end: then [`Event::Gone`] is next, with or
+    /// without another [`Event::Exiting`].)
     Survived {
         /// The process.
         pid: u32,

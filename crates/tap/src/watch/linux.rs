@@ -31,7 +31,7 @@ use super::{Means, Options, Scope};
 use crate::cgroup::{ContainerId, Place};
 use crate::clock::Moment;
 use crate::image::FileKey;
-use crate::life::{End, Inspection, Life, Status};
+use crate::life::{CoverageDirectory, End, Inspection, Life, Status};
 use crate::proc;
 use crate::trace::{self, Tracer};
 use ending::open;
@@ -47,6 +47,9 @@ const SELDOM: Duration = Duration::from_secs(1);
 
 /// A process that was forked longer ago than this has executed its program, as a rule.
 const SETTLED: Duration = Duration::from_millis(200);
+
+/// An exec takes at most so many milliseconds, as a rule, also where processes wait for a processor.
+const EXEC: u32 = 1000;
 
 /// How a process ended may become known so many milliseconds after it was seen to be gone.
 const STATUS_AFTER: u32 = 1000;
@@ -95,6 +98,10 @@ pub struct Watcher {
     ending: BTreeMap<u32, Status>,
     states: Option<States>,
     reaped: Vec<(u32, Status)>,
+    /// Whether directories are held open.
+    hold_directories: bool,
+    /// Those of lives that have ended, until they are asked for.
+    left: Vec<Left>,
     /// With so many lives, some are forgotten.
     next_forget: usize,
     /// What is worth saying about how processes were watched.
@@ -109,11 +116,31 @@ struct Watched {
     /// Becomes readable when it ends. Only for lives of interest that are not traced.
     end: Option<OwnedFd>,
     traced: bool,
+    /// Where it writes coverage files, held open while it lives.
+    directory: Option<io::Result<OwnedFd>>,
     /// It was seen before it was seized. Where it was seized in the exec that began it, the tracer is
     /// about to tell of that exec.
     seized_after: bool,
     /// What [`Watcher::changes`] has told of it.
     passed_on: PassedOn,
+}
+
+impl Watched {
+    /// Whether its environment may still be shown: it began a moment ago, and has shown none.
+    fn may_be_in_exec(&self, now: Moment) -> bool {
+        self.life.running()
+            && self.life.coverage_directory == CoverageDirectory::Unknown
+            && now < self.life.first_seen.after(EXEC)
+    }
+}
+
+/// The directory of a life that writes coverage files into it.
+#[derive(Debug)]
+pub struct Left {
+    /// The life, as far as it is known by now.
+    pub life: Life,
+    /// The directory as a place ([`open_directory`](crate::root::open_directory)), or why there is none.
+    pub directory: io::Result<OwnedFd>,
 }
 
 /// How much of a life [`Watcher::changes`] has told.
@@ -141,6 +168,8 @@ struct Told {
     execs: u32,
     /// It has executed a program that was not looked at yet.
     unseen_program: bool,
+    /// The pod and the container that it was in when that could be read last.
+    place: Option<Place>,
 }
 
 impl Watcher {
@@ -204,6 +233,8 @@ impl Watcher {
             ending: BTreeMap::new(),
             states,
             reaped: Vec::new(),
+            hold_directories: false,
+            left: Vec::new(),
             next_forget: KEPT,
             notes,
         })
@@ -219,6 +250,12 @@ impl Watcher {
                 "a look every 10 ms; what lives shorter may be missed".into()
             }
         }
+    }
+
+    /// Whether no program starts unseen: all of them are held until they are watched.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.means == Means::Hold
     }
 
     /// Whether the scope is everything below this process.
@@ -306,6 +343,40 @@ impl Watcher {
         }
     }
 
+    /// From now on, the directory that each life of an added container writes coverage files to
+    /// (`GOCOVERDIR`) is held open from the moment that the life is seen.
+    pub fn hold_directories(&mut self) {
+        self.hold_directories = true;
+    }
+
+    /// The directories that are held of lives that have ended since the last call.
+    pub fn left(&mut self) -> Vec<Left> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// The directories that are held of lives that still run; they are not told by [`Watcher::left`] any
+    /// more.
+    pub fn leave_running(&mut self) -> Vec<Left> {
+        for index in self.current.values().copied().collect::<Vec<_>>() {
+            self.leave(index);
+        }
+        self.left()
+    }
+
+    /// Lets go of the directory of a life, for whoever wants to read it. Not that of a program that is
+    /// known to carry no coverage.
+    fn leave(&mut self, index: usize) {
+        let watched = &mut self.lives[index];
+        let Some(directory) = watched.directory.take() else {
+            return;
+        };
+        let known = self.inspector.get(watched.file);
+        if !matches!(known, Some(Inspection::Elf(found)) if !found.instrumented) {
+            let life = watched.life.clone();
+            self.left.push(Left { life, directory });
+        }
+    }
+
     /// Become readable when something happened that [`Watcher::look`] should see.
     #[must_use]
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
@@ -373,6 +444,7 @@ impl Watcher {
             }
             self.next_look = Instant::now() + self.pause();
         }
+        self.ask_again_for_directories(now);
         if self.inspector.take() {
             self.follow_all();
         }
@@ -453,6 +525,10 @@ impl Watcher {
                 End::Gone { .. } | End::Exec { .. } => PassedOn::End,
             };
             if matches!(watched.passed_on, PassedOn::End) || watched.passed_on == step {
+                continue;
+            }
+            // Its beginning is told once, with where it writes.
+            if watched.may_be_in_exec(now) {
                 continue;
             }
             watched.passed_on = step;

@@ -32,7 +32,7 @@ pub mod states;
 mod wake;
 
 #[cfg(target_os = "linux")]
-pub use linux::Watcher;
+pub use linux::{Left, Watcher};
 #[cfg(not(target_os = "linux"))]
-pub use nothing::Watcher;
+pub use nothing::{Left, Watcher};
 pub use options::{Means, Options, Scope};

@@ -1,7 +1,7 @@
 //! Where there is no `/proc`, nothing is watched.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +23,15 @@ pub struct Watcher {
     child: signal_hook::SigId,
 }
 
+/// The directory of a life that writes coverage files into it.
+#[derive(Debug)]
+pub struct Left {
+    /// The life.
+    pub life: Life,
+    /// The directory as a place, or why there is none.
+    pub directory: io::Result<OwnedFd>,
+}
+
 impl Watcher {
     /// Begins.
     ///
@@ -39,6 +48,12 @@ impl Watcher {
     #[must_use]
     pub fn method(&self) -> String {
         "processes are not watched on this system: lives are known from their files alone".into()
+    }
+
+    /// Whether no program starts unseen: all of them are held until they are watched.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        false
     }
 
     /// Whether the scope is everything below this process.
@@ -69,6 +84,19 @@ impl Watcher {
 
     /// Holds programs that a process sees: here, none are.
     pub fn follow_mounts(&mut self, _: u32) {}
+
+    /// Holds directories of lives: here, none are.
+    pub fn hold_directories(&mut self) {}
+
+    /// The directories of lives that have ended: none.
+    pub fn left(&mut self) -> Vec<Left> {
+        Vec::new()
+    }
+
+    /// The directories of lives that still run: none.
+    pub fn leave_running(&mut self) -> Vec<Left> {
+        Vec::new()
+    }
 
     /// Become readable when a child may have ended.
     #[must_use]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use covtap_tap::life::Status;
-use covtap_tap::trace::{Event, Stop, Tracer};
+use covtap_tap::trace::{Event, Stop, Survival, Tracer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -139,14 +139,22 @@ impl Traced {
         }
     }
 
-    /// The end of a traced process, which is next.
+    /// The end of a traced process, which is next but for a thread that was on its way to its own end.
     pub(crate) fn gone(&mut self) -> Status {
-        match self.event() {
-            Event::Gone {
-                status: Some(status),
-                ..
-            } => status,
-            other => panic!("no end but {other:?}"),
+        let mut lingering = false;
+        loop {
+            match self.event() {
+                Event::Gone {
+                    status: Some(status),
+                    ..
+                } => return status,
+                Event::Survived {
+                    because: Survival::Thread,
+                    ..
+                } if !lingering => lingering = true,
+                Event::Exiting { stop, .. } if lingering => drop(stop),
+                other => panic!("no end but {other:?}"),
+            }
         }
     }
 

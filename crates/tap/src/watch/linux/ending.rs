@@ -65,6 +65,7 @@ impl Watcher {
     pub(super) fn over(&mut self, index: usize, because: &str) {
         self.lives[index].end = None;
         self.lives[index].traced = false;
+        self.leave(index);
         if let Some(states) = &self.states {
             states.over(self.lives[index].life.key(), because);
         }

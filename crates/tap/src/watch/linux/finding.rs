@@ -12,6 +12,7 @@ use crate::clock::Moment;
 use crate::image::FileKey;
 use crate::life::{CoverageDirectory, End, Inspection, Life, Status, Tap};
 use crate::proc::{self, Stat};
+use crate::root::open_directory;
 use crate::trace::SeizeError;
 use crate::watch::Means;
 use crate::watch::events::ProcessEvent;
@@ -86,6 +87,7 @@ impl Watcher {
             match event {
                 ProcessEvent::Fork { parent, child } => {
                     if self.told.contains_key(&parent) || self.reach.holds(child) {
+                        let place = self.place_of(child, parent);
                         self.told.insert(
                             child,
                             Told {
@@ -93,6 +95,7 @@ impl Watcher {
                                 since,
                                 execs: 0,
                                 unseen_program: false,
+                                place,
                             },
                         );
                     }
@@ -101,11 +104,12 @@ impl Watcher {
                     if !self.told.contains_key(&pid) && !self.reach.holds(pid) {
                         continue;
                     }
-                    let told = self.told.entry(pid).or_insert(Told {
+                    let told = self.told.entry(pid).or_insert_with(|| Told {
                         parent: 0,
                         since,
                         execs: 0,
                         unseen_program: true,
+                        place: Place::of(pid).ok(),
                     });
                     told.execs += 1;
                     told.unseen_program = true;
@@ -125,7 +129,7 @@ impl Watcher {
                     let may_count = held.is_some() || self.hold.is_none();
                     match self.told.remove(&pid) {
                         Some(told) if told.unseen_program && may_count => {
-                            self.missed(pid, told.parent, held, status, now);
+                            self.missed(pid, told, held, status, now);
                         }
                         Some(told) => self.ended_as(pid, told.since, status),
                         None => {}
@@ -139,6 +143,19 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Where a process is that was forked just now: where its parent is, if it has ended already. Asked
+    /// only where there are containers.
+    fn place_of(&self, child: u32, parent: u32) -> Option<Place> {
+        if !self.reach.has_added() {
+            return None;
+        }
+        let of_parent = || match self.told.get(&parent) {
+            Some(told) => told.place.clone(),
+            None => self.lives[*self.current.get(&parent)?].life.cgroup.clone(),
+        };
+        Place::of(child).ok().or_else(of_parent)
     }
 
     /// Whether the first program that a process has executed was looked at before the event came that
@@ -163,7 +180,7 @@ impl Watcher {
     fn missed(
         &mut self,
         pid: u32,
-        parent: u32,
+        Told { parent, place, .. }: Told,
         held: Option<Awaited>,
         status: Status,
         now: Moment,
@@ -173,8 +190,7 @@ impl Watcher {
             Some(held) => (held.executable, held.cgroup),
             None => {
                 let parent = known.map_or_else(|| parent.to_string(), Life::name);
-                let cgroup = known.and_then(|life| life.cgroup.clone());
-                (format!("(a child of {parent})").into(), cgroup)
+                (format!("(a child of {parent})").into(), place)
             }
         };
         let added = cgroup.as_ref().and_then(|place| self.reach.added(place));
@@ -203,6 +219,7 @@ impl Watcher {
             stack: 0,
             end: None,
             traced: false,
+            directory: None,
             seized_after: false,
             passed_on: PassedOn::Nothing,
         });
@@ -336,11 +353,7 @@ impl Watcher {
                 generation,
                 executable,
                 inspection: Inspection::Pending,
-                coverage_directory: if boring {
-                    CoverageDirectory::Unknown
-                } else {
-                    proc::coverage_directory(pid)
-                },
+                coverage_directory: CoverageDirectory::Unknown,
                 began,
                 first_seen: now,
                 cgroup,
@@ -352,10 +365,43 @@ impl Watcher {
             stack: stat.stack,
             end: None,
             traced,
+            directory: None,
             seized_after: false,
             passed_on: PassedOn::Nothing,
         });
+        if !boring {
+            self.ask_for_directory(self.lives.len() - 1);
+        }
         self.follow(self.lives.len() - 1);
+    }
+
+    /// Asks a process where it writes coverage files, and holds that directory where it is to be held.
+    fn ask_for_directory(&mut self, index: usize) {
+        let Watched {
+            life, directory, ..
+        } = &mut self.lives[index];
+        life.coverage_directory = proc::coverage_directory(life.pid);
+        if let CoverageDirectory::Set(path) = &life.coverage_directory
+            && life.added.is_some()
+            && self.hold_directories
+        {
+            *directory = Some(open_directory(life.pid, path));
+        }
+    }
+
+    /// Asks those again that were met in the middle of their exec, when a process shows no environment.
+    pub(super) fn ask_again_for_directories(&mut self, now: Moment) {
+        let current: Vec<usize> = self.current.values().copied().collect();
+        for index in current {
+            let watched = &self.lives[index];
+            let boring = matches!(
+                self.inspector.get(watched.file),
+                Some(Inspection::Elf(found)) if found.go.is_none()
+            );
+            if !boring && watched.may_be_in_exec(now) {
+                self.ask_for_directory(index);
+            }
+        }
     }
 
     /// Where the file lies that a process executes. One that ends in this moment shows no path any
