@@ -110,6 +110,51 @@ fn parse(name: &OsStr) -> Name {
     }
 }
 
+/// What a coverage file's name says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileName {
+    /// `covmeta.TAG`: meta-data of a build.
+    Meta {
+        /// The hash.
+        tag: String,
+    },
+    /// `covcounters.TAG.PID.NANOSECONDS`: counters of a process.
+    Counters {
+        /// The hash of its build's meta-data.
+        tag: String,
+        /// Process id as the process saw it.
+        pid: u64,
+        /// When the name was made: nanoseconds since 1970.
+        nanoseconds: u128,
+    },
+}
+
+impl FileName {
+    /// Takes a file name apart; `None` for any other file, also for one that is not finished.
+    #[must_use]
+    pub fn parse(name: &OsStr) -> Option<Self> {
+        match parse(name) {
+            Name::Meta(tag) => Some(Self::Meta { tag }),
+            Name::Counters {
+                tag,
+                pid,
+                nanoseconds,
+            } => Some(Self::Counters {
+                tag,
+                pid,
+                nanoseconds,
+            }),
+            Name::Unfinished | Name::Almost | Name::Other => None,
+        }
+    }
+
+    /// Whether it is the name of a file that a runtime began and did not finish.
+    #[must_use]
+    pub fn is_unfinished(name: &OsStr) -> bool {
+        matches!(parse(name), Name::Unfinished)
+    }
+}
+
 /// Lists `directories` and forms pods from what they hold, all directories together.
 ///
 /// # Errors
