@@ -3,15 +3,19 @@
 //! A counter file's name says the build (meta-data hash), the process id as the process saw it and
 //! the time of writing. A file belongs to the life with that process id that existed at that time.
 //! Where several fit (process ids in namespaces repeat), the build decides if another file has told
-//! which build an executable is; what is then still open stays open and is said.
+//! which build an executable is. Replicas that share a directory and end in the same moment have one file
+//! each, whichever it is; what is then still open stays open and is said.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use covtap_profile::go::directory::{CounterFileName, Pod};
 
+use covtap_tap::cgroup::ContainerId;
 use covtap_tap::clock::Moment;
 use covtap_tap::life::Life;
+
+mod simultaneous;
 
 /// Start times are known to 10 ms and boot time to 10 ms; the rest is generosity.
 const SLACK: u32 = 100;
@@ -38,6 +42,9 @@ pub struct Attribution {
     pub of_lives: BTreeMap<usize, Vec<CounterFile>>,
     /// Files of lives that nobody saw: one entry a process id and build, the oldest file first.
     pub unseen: Vec<Vec<CounterFile>>,
+    /// Lives whose files are theirs or those of others that ended in the same moment: each has one of
+    /// them.
+    pub exchangeable: BTreeSet<usize>,
     /// Files that fit several lives (by index).
     pub ambiguous: Vec<(CounterFile, Vec<usize>)>,
     /// Files from before the run.
@@ -46,19 +53,26 @@ pub struct Attribution {
     pub builds: BTreeMap<PathBuf, String>,
 }
 
-/// Finds the writers of all counter files of `pods`. `began` is the run's start.
+/// Finds the writers of all counter files of `pods`. `began` is the run's start; `homes` are the
+/// containers that directories belong to, by their number ([`CounterFileName::origin`]): only a life of
+/// that container has written there.
 #[must_use]
-pub fn attribute(lives: &[Life], pods: &[Pod], began: Moment) -> Attribution {
+pub fn attribute(
+    lives: &[Life],
+    pods: &[Pod],
+    homes: &BTreeMap<usize, ContainerId>,
+    began: Moment,
+) -> Attribution {
     let mut out = Attribution::default();
     let mut open = Vec::new();
     let mut strangers: BTreeMap<(String, u64, usize), Vec<CounterFile>> = BTreeMap::new();
-    for file in files(pods) {
+    for (file, homes) in files(pods, homes) {
         // The same clock made both times.
         if file.time() < began {
             out.older.push(file);
             continue;
         }
-        match candidates(lives, &file).as_slice() {
+        match candidates(lives, &file, &homes).as_slice() {
             [] => {
                 let key = (file.build.clone(), file.name.pid, file.name.origin);
                 strangers.entry(key).or_default().push(file);
@@ -71,6 +85,7 @@ pub fn attribute(lives: &[Life], pods: &[Pod], began: Moment) -> Attribution {
             several => open.push((file, several.to_vec())),
         }
     }
+    let mut left = Vec::new();
     for (file, several) in open {
         let of_build = |index: &usize| {
             out.builds
@@ -80,9 +95,11 @@ pub fn attribute(lives: &[Life], pods: &[Pod], began: Moment) -> Attribution {
         let fitting: Vec<usize> = several.iter().copied().filter(of_build).collect();
         match fitting.as_slice() {
             [index] => out.of_lives.entry(*index).or_default().push(file),
-            _ => out.ambiguous.push((file, several)),
+            [] => left.push((file, several)),
+            _ => left.push((file, fitting)),
         }
     }
+    simultaneous::pair(lives, left, &mut out);
     for files in out.of_lives.values_mut() {
         files.sort_by_key(CounterFile::time);
     }
@@ -93,24 +110,52 @@ pub fn attribute(lives: &[Life], pods: &[Pod], began: Moment) -> Attribution {
     out
 }
 
-fn files(pods: &[Pod]) -> impl Iterator<Item = CounterFile> {
-    pods.iter().flat_map(|pod| {
-        pod.counters.iter().map(|name| CounterFile {
-            build: pod.tag.clone(),
-            name: name.clone(),
-        })
-    })
+/// All counter files with the containers in whose directories they lie. Files of one name are one file:
+/// a directory that two containers share was copied for each.
+fn files(
+    pods: &[Pod],
+    homes: &BTreeMap<usize, ContainerId>,
+) -> Vec<(CounterFile, BTreeSet<ContainerId>)> {
+    let mut found: Vec<(CounterFile, BTreeSet<ContainerId>)> = Vec::new();
+    for pod in pods {
+        let mut of_names: BTreeMap<(u64, u128), usize> = BTreeMap::new();
+        for name in &pod.counters {
+            let index = *of_names
+                .entry((name.pid, name.nanoseconds))
+                .or_insert_with(|| {
+                    let file = CounterFile {
+                        build: pod.tag.clone(),
+                        name: name.clone(),
+                    };
+                    found.push((file, BTreeSet::new()));
+                    found.len() - 1
+                });
+            found[index].1.extend(homes.get(&name.origin).cloned());
+        }
+    }
+    found
+}
+
+/// Whether a life may have written a counter file of this name: the process id that it sees, and the time in
+/// nanoseconds since 1970.
+pub(crate) fn may_have_written(life: &Life, pid: u64, nanoseconds: u128) -> bool {
+    let time = Moment(i128::try_from(nanoseconds).unwrap_or(i128::MAX));
+    u64::from(life.inner_pid) == pid
+        && life.instrumented() != Some(false)
+        && life.began.before(SLACK) <= time
+        && life.end.at().is_none_or(|end| time <= end.after(SLACK))
 }
 
 /// The lives that may have written a file.
-fn candidates(lives: &[Life], file: &CounterFile) -> Vec<usize> {
-    let time = file.time();
-    let fits = |life: &Life| {
-        u64::from(life.inner_pid) == file.name.pid
-            && life.instrumented() != Some(false)
-            && life.began.before(SLACK) <= time
-            && life.end.at().is_none_or(|end| time <= end.after(SLACK))
+fn candidates(lives: &[Life], file: &CounterFile, homes: &BTreeSet<ContainerId>) -> Vec<usize> {
+    let at_home = |life: &Life| {
+        homes.is_empty()
+            || life
+                .container()
+                .is_some_and(|container| homes.contains(container))
     };
+    let fits =
+        |life: &Life| may_have_written(life, file.name.pid, file.name.nanoseconds) && at_home(life);
     let mut found: Vec<usize> = (0..lives.len()).filter(|i| fits(&lives[*i])).collect();
     // A life of a known instrumented program beats one of a program nobody could look at.
     if found.iter().any(|i| lives[*i].instrumented() == Some(true)) {
@@ -142,6 +187,7 @@ pub fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use covtap_tap::cgroup::Place;
     use covtap_tap::life::{CoverageDirectory, End, Inspection, Tap};
 
     fn life(pid: u32, executable: &str, began: i128, ended: Option<i128>) -> Life {
@@ -182,6 +228,10 @@ mod tests {
     }
 
     const BEGAN: Moment = Moment(10_000_000_000);
+
+    fn attribute(lives: &[Life], pods: &[Pod], began: Moment) -> Attribution {
+        super::attribute(lives, pods, &BTreeMap::new(), began)
+    }
 
     #[test]
     fn pid_and_time_decide() {
@@ -233,9 +283,10 @@ mod tests {
         let found = attribute(&lives, &told, BEGAN);
         assert_eq!(found.of_lives[&0][0].build, "aa");
         assert_eq!(found.of_lives[&1][0].build, "bb");
-        let untold = [pod("aa", &[(1, 19)]), pod("bb", &[(1, 18)])];
+        // Of two processes that may have written one file, nobody knows which did.
+        let untold = [pod("aa", &[(1, 19)])];
         let found = attribute(&lives, &untold, BEGAN);
-        assert_eq!(found.ambiguous.len(), 2);
+        assert_eq!(found.ambiguous.len(), 1);
         assert_eq!(found.ambiguous[0].1, [0, 1]);
     }
 
@@ -248,5 +299,65 @@ mod tests {
             unclaimed(&pods, &found).into_iter().collect::<Vec<_>>(),
             ["bb"]
         );
+    }
+
+    /// Two replicas, each the first process of its container.
+    fn replicas() -> [Life; 2] {
+        let replica = |pid, digit: &str, end| {
+            let mut life = life(pid, "/a", 11, Some(end));
+            life.inner_pid = 1;
+            life.cgroup = Some(Place {
+                container: ContainerId::new(&digit.repeat(64)),
+                ..Place::default()
+            });
+            life
+        };
+        [replica(100, "a", 20), replica(200, "b", 21)]
+    }
+
+    fn home(digit: &str) -> ContainerId {
+        ContainerId::new(&digit.repeat(64)).unwrap()
+    }
+
+    #[test]
+    fn a_file_in_the_directory_of_a_container_is_of_that_container() {
+        let mut pods = [pod("aa", &[(1, 19), (1, 18)])];
+        pods[0].counters[1].origin = 1;
+        let homes = BTreeMap::from([(0, home("a")), (1, home("b"))]);
+        let found = super::attribute(&replicas(), &pods, &homes, BEGAN);
+        assert_eq!(found.of_lives[&0][0].name.nanoseconds, 19_000_000_000);
+        assert_eq!(found.of_lives[&1][0].name.nanoseconds, 18_000_000_000);
+        assert!(found.exchangeable.is_empty());
+    }
+
+    #[test]
+    fn replicas_that_share_a_directory_have_one_file_each() {
+        // Copied for both, and given with --files as well.
+        let mut pods = [pod("aa", &[(1, 18), (1, 19), (1, 18), (1, 19), (1, 18)])];
+        for (number, name) in pods[0].counters.iter_mut().enumerate() {
+            name.origin = number / 2;
+        }
+        let homes = BTreeMap::from([(0, home("a")), (1, home("b"))]);
+        let found = super::attribute(&replicas(), &pods, &homes, BEGAN);
+        let times = |index| -> Vec<u128> {
+            let files = found.of_lives[&index].iter();
+            files.map(|f| f.name.nanoseconds / 1_000_000_000).collect()
+        };
+        assert_eq!((times(0), times(1)), (vec![18], vec![19]));
+        assert_eq!(found.exchangeable, BTreeSet::from([0, 1]));
+        assert!(found.ambiguous.is_empty() && found.unseen.is_empty());
+        // One that ended later is told by its file, and so is the other.
+        let mut lives = replicas();
+        lives[1].end = End::Gone {
+            at: Moment(30_000_000_000),
+            status: None,
+        };
+        let found = attribute(&lives, &[pod("aa", &[(1, 19), (1, 29)])], BEGAN);
+        assert_eq!(found.of_lives[&0].len() + found.of_lives[&1].len(), 2);
+        assert!(found.ambiguous.is_empty());
+        // A third file: nobody can tell.
+        let three = [pod("aa", &[(1, 17), (1, 18), (1, 19)])];
+        let found = attribute(&replicas(), &three, BEGAN);
+        assert_eq!(found.ambiguous.len(), 3);
     }
 }

@@ -22,17 +22,18 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use covtap_tap::clock::Moment;
-use covtap_tap::watch::{Scope, Watcher};
+use covtap_tap::watch::Watcher;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::around::Around;
+use crate::present;
 use crate::session::{
-    self, Event, Finished, Observer, Options, SessionError, conclude, find_modules, record, system,
-    watch,
+    Finished, Observer, Options, SessionError, begin, close, conclude, find_modules, surround,
+    system, watch,
 };
 use crate::signals::Signals;
 use crate::store::{Folder, Store};
+use crate::surroundings::Surroundings;
 
 /// A name for a mark may be this long, in bytes.
 const LONGEST_NAME: usize = 100;
@@ -214,14 +215,15 @@ fn in_folder<T>(folder: &Path, with: impl FnOnce(&Path) -> io::Result<T>) -> io:
     )))
 }
 
-/// The session itself: watches until it is told to stop. `ready` is called with the run's folder once
-/// everything that runs already has been seen.
+/// The session itself: watches until it is told to stop: all of this machine, or of the surroundings what
+/// was asked for. `ready` is called with the run's folder once everything that runs already has been seen.
 ///
 /// # Errors
 /// [`SessionError`], as `covtap run`.
 pub fn serve(
     store: &Store,
     options: &Options,
+    mut surroundings: Option<&mut dyn Surroundings>,
     ready: impl FnOnce(&Folder),
     observer: &mut dyn Observer,
 ) -> Result<Finished, SessionError> {
@@ -234,22 +236,34 @@ pub fn serve(
         });
     };
     let listener = listen(&control).map_err(system("listen for covtap mark and stop"))?;
-    let began = Moment::now();
-    let folder = store.create(began)?;
-    let record = record(&folder, options, began);
-    folder.write("run.json", &record)?;
-    observer.event(&Event::Started { folder: &folder });
-    let signals = Signals::take().map_err(system("take signals"))?;
+    let (folder, (began, record), signals) = begin(store, options, observer)?;
     let modules = find_modules(options);
-    let mut watcher = watch(&folder, options, Scope::Machine)?;
-    watcher.settle().map_err(system("look at what runs"))?;
-    watcher
-        .mark(&folder.baseline())
-        .map_err(system("store the state of what runs already"))?;
+    let scope = present::scope(&mut surroundings);
+    let mut watcher = watch(&folder, options, scope)?;
+    let mut around = surround(
+        &folder,
+        (options, began, Vec::new()),
+        &mut watcher,
+        surroundings,
+    )?;
+    let mut session = Session {
+        listener: &listener,
+        signals: &signals,
+        watcher: &mut watcher,
+        around: &mut around,
+        folder: &folder,
+        interrupted: false,
+    };
+    session.begin(observer)?;
     ready(&folder);
-
-    let asked = until_stop(&listener, &signals, &mut watcher, &folder)?;
-    let seen = session::see(watcher, modules, Around::new(None));
+    let asked = session.until_stop(observer)?;
+    let seen = close(
+        &signals,
+        (watcher, around),
+        (&folder, options),
+        modules,
+        observer,
+    )?;
     let finished = conclude(
         store,
         folder,
@@ -282,43 +296,69 @@ fn listen(control: &Control) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Watches until somebody asks to stop, or a signal does. Returns who is to be answered.
-fn until_stop(
-    listener: &UnixListener,
-    signals: &Signals,
-    watcher: &mut Watcher,
-    folder: &Folder,
-) -> Result<Option<UnixStream>, SessionError> {
-    let mut marks = 0;
-    loop {
-        watcher.look();
-        if !signals.requests().is_empty() {
-            return Ok(None);
-        }
-        while let Ok((mut stream, _)) = listener.accept() {
-            let answer = match request(&stream) {
-                Ok(Request::Stop) => return Ok(Some(stream)),
-                Ok(Request::Mark(name)) => {
-                    marks += 1;
-                    let place = folder
-                        .path()
-                        .join("marks")
-                        .join(format!("{marks:03}-{name}"));
-                    match watcher.mark(&place) {
-                        Ok(lives) => format!("ok {lives}\n"),
-                        Err(error) => format!("error {error}\n"),
+/// A session while it goes on.
+struct Session<'a, 'b> {
+    listener: &'a UnixListener,
+    signals: &'a Signals,
+    watcher: &'a mut Watcher,
+    around: &'a mut Around<'b>,
+    folder: &'a Folder,
+    /// A signal came while something else was waited for.
+    interrupted: bool,
+}
+
+impl Session<'_, '_> {
+    /// Takes in what runs already, and keeps how it is.
+    fn begin(&mut self, observer: &mut dyn Observer) -> Result<(), SessionError> {
+        let all = present::take_in(self.signals, self.watcher, self.around, observer)?;
+        self.interrupted |= !all;
+        self.mark(&self.folder.baseline(), observer)
+            .map_err(system("store the state of what runs already"))?;
+        Ok(())
+    }
+
+    /// Watches until somebody asks to stop, or a signal does. Returns who is to be answered.
+    fn until_stop(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<UnixStream>, SessionError> {
+        let mut marks = 0;
+        loop {
+            self.watcher.look();
+            self.around.take(self.watcher, observer);
+            if self.interrupted || !self.signals.requests().is_empty() {
+                return Ok(None);
+            }
+            while let Ok((mut stream, _)) = self.listener.accept() {
+                let answer = match request(&stream) {
+                    Ok(Request::Stop) => return Ok(Some(stream)),
+                    Ok(Request::Mark(name)) => {
+                        marks += 1;
+                        let name = format!("{marks:03}-{name}");
+                        let place = self.folder.path().join("marks").join(name);
+                        match self.mark(&place, observer) {
+                            Ok(lives) => format!("ok {lives}\n"),
+                            Err(error) => format!("error {error}\n"),
+                        }
                     }
-                }
-                Err(error) => format!("error {error}\n"),
-            };
-            // Who asked may have gone.
-            let _ = stream.write_all(answer.as_bytes());
+                    Err(error) => format!("error {error}\n"),
+                };
+                // Who asked may have gone.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+            let listener = Some(self.listener.as_fd());
+            self.around
+                .wait(self.signals, self.watcher, listener, Duration::MAX)
+                .map_err(system("wait for events"))?;
         }
-        let mut descriptors = watcher.descriptors();
-        descriptors.push(listener.as_fd());
-        signals
-            .wait(&descriptors, watcher.interval())
-            .map_err(system("wait for events"))?;
+    }
+
+    /// Reads every life now, here and on nodes with agents, and writes their states into `place`.
+    /// Returns how many.
+    fn mark(&mut self, place: &Path, observer: &mut dyn Observer) -> io::Result<usize> {
+        let all = present::read_agents(self.signals, self.watcher, self.around, observer)?;
+        self.interrupted |= !all;
+        Ok(self.watcher.mark(place)? + self.around.mark(place)?)
     }
 }
 

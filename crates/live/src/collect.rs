@@ -1,6 +1,6 @@
 //! Coverage files to the run's folder, and from there to a coverage document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use covtap_tap::keep::{counter_file, functions};
 use covtap_tap::life::State;
 
 use crate::checkout::Checkout;
-use crate::store::write_atomically;
+use crate::store::{Folder, write_atomically};
 
 /// Lists coverage directories. One that cannot be listed is a problem, not the end.
 #[must_use]
@@ -55,6 +55,31 @@ pub fn files(directories: &[PathBuf]) -> Scan {
         Scan::default()
     });
     found.problems.splice(0..0, problems);
+    found
+}
+
+/// What there is of a run that was cut short: what was read last out of the memory of each process, and
+/// what those wrote themselves of which nothing was read.
+#[must_use]
+pub fn unfinished(folder: &Folder) -> Scan {
+    let builds = match fs::read_dir(folder.raw_tap()) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        // Nothing was read.
+        Err(_) => Vec::new(),
+    };
+    let mut found = files(&builds);
+    let read: BTreeSet<(String, u64)> = found
+        .pods
+        .iter()
+        .flat_map(|pod| pod.counters.iter().map(|file| (pod.tag.clone(), file.pid)))
+        .collect();
+    let mut written = files(&[folder.raw_files()]);
+    for pod in &mut written.pods {
+        let is_new = |pid| !read.contains(&(pod.tag.clone(), pid));
+        pod.counters.retain(|file| is_new(file.pid));
+    }
+    found.pods.extend(written.pods);
+    found.problems.extend(written.problems);
     found
 }
 

@@ -3,25 +3,31 @@
 
 use std::fs;
 
-use covtap_tap::life::CoverageDirectory;
+use covtap_tap::life::{CoverageDirectory, Life};
 
 use crate::around::Directory;
 
 /// The user that a process's files belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+struct User {
     /// Its user id for files, as this machine counts.
-    pub(crate) uid: u32,
+    uid: u32,
     /// Its group ids, the first for new files.
     groups: Vec<u32>,
+    /// Whether it may write whatever the permissions say: root may not, once its capabilities are dropped.
+    overrides: bool,
 }
 
+/// `CAP_DAC_OVERRIDE`: bit 1 of a set of capabilities (capabilities(7)).
+const DAC_OVERRIDE: u64 = 1 << 1;
+
 /// The user of a process; `None` when it is gone.
-pub(crate) fn user(pid: u32) -> Option<User> {
+fn user(pid: u32) -> Option<User> {
     of_status(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
-/// `Uid:` and `Gid:` have four ids: real, effective, saved, and for files. See proc_pid_status(5).
+/// `Uid:` and `Gid:` have four ids: real, effective, saved, and for files; capabilities are hexadecimal. See
+/// proc_pid_status(5).
 fn of_status(text: &str) -> Option<User> {
     let ids = |name: &str| -> Option<Vec<u32>> {
         let line = text.lines().find_map(|l| l.strip_prefix(name))?;
@@ -29,14 +35,24 @@ fn of_status(text: &str) -> Option<User> {
     };
     let mut groups = vec![*ids("Gid:")?.get(3)?];
     groups.extend(ids("Groups:").unwrap_or_default());
+    let effective = text.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
+    let effective = u64::from_str_radix(effective.trim(), 16).ok()?;
     Some(User {
         uid: *ids("Uid:")?.get(3)?,
         groups,
+        overrides: effective & DAC_OVERRIDE != 0,
     })
 }
 
+/// The user of a life, and the directory that it would write to.
+pub(crate) fn of_life(life: &Life) -> (Option<u32>, Directory) {
+    let user = user(life.pid);
+    let directory = look(life.pid, user.as_ref(), &life.coverage_directory);
+    (user.map(|user| user.uid), directory)
+}
+
 /// Looks at the directory of a process.
-pub(crate) fn look(pid: u32, user: Option<&User>, directory: &CoverageDirectory) -> Directory {
+fn look(pid: u32, user: Option<&User>, directory: &CoverageDirectory) -> Directory {
     let path = match directory {
         CoverageDirectory::Set(path) => path,
         CoverageDirectory::Unset => return Directory::Unset,
@@ -44,11 +60,11 @@ pub(crate) fn look(pid: u32, user: Option<&User>, directory: &CoverageDirectory)
     };
     match (stat(pid, path), user) {
         (Ok(None), _) => Directory::Absent { path: path.clone() },
-        (Ok(Some((owner, mode))), Some(user)) => Directory::There {
+        (Ok(Some(found)), Some(user)) => Directory::There {
             path: path.clone(),
-            owner,
-            mode,
-            writable: may_write(user, owner, mode),
+            owner: found.owner,
+            mode: found.mode,
+            writable: !found.read_only && may_write(user, found.owner, found.mode),
         },
         (Err(_), _) | (_, None) => Directory::Unknown,
     }
@@ -64,32 +80,43 @@ fn may_write(user: &User, owner: (u32, u32), mode: u32) -> bool {
     } else {
         0
     };
-    user.uid == 0 || mode >> shift & BOTH == BOTH
+    user.overrides || mode >> shift & BOTH == BOTH
 }
 
-/// Owner, group and permissions of a directory in the root of a process; `None` when there is none.
+/// A directory.
+struct Found {
+    owner: (u32, u32),
+    mode: u32,
+    /// Whether it is mounted so that nobody writes there.
+    read_only: bool,
+}
+
+/// A directory in the root of a process; `None` when there is none.
 /// Links are followed as that process would follow them, and never lead out of its root.
 #[cfg(target_os = "linux")]
-fn stat(pid: u32, path: &std::path::Path) -> std::io::Result<Option<((u32, u32), u32)>> {
-    use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, open, openat2};
-    use rustix::io::Errno;
+fn stat(pid: u32, path: &std::path::Path) -> std::io::Result<Option<Found>> {
+    use rustix::fs::{StatVfsMountFlags, fstat, fstatvfs};
+    use std::io::ErrorKind::{NotADirectory, NotFound};
 
-    let root = open(
-        format!("/proc/{pid}/root"),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+    let directory = match covtap_tap::root::open_directory(pid, path) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
+            // It is the directory that is not there, not the process.
+            std::fs::metadata(format!("/proc/{pid}/root"))?;
+            return Ok(None);
+        }
         other => other?,
     };
-    let stat = fstat(directory)?;
-    Ok(Some(((stat.st_uid, stat.st_gid), stat.st_mode & 0o7777)))
+    let stat = fstat(&directory)?;
+    let mount = fstatvfs(&directory)?;
+    Ok(Some(Found {
+        owner: (stat.st_uid, stat.st_gid),
+        mode: stat.st_mode & 0o7777,
+        read_only: mount.f_flag.contains(StatVfsMountFlags::RDONLY),
+    }))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stat(_: u32, _: &std::path::Path) -> std::io::Result<Option<((u32, u32), u32)>> {
+fn stat(_: u32, _: &std::path::Path) -> std::io::Result<Option<Found>> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
@@ -97,7 +124,8 @@ fn stat(_: u32, _: &std::path::Path) -> std::io::Result<Option<((u32, u32), u32)
 mod tests {
     use super::*;
 
-    const STATUS: &str = "Name:\tx\nUid:\t1\t2\t3\t1001\nGid:\t5\t6\t7\t1002\nGroups:\t4 20 \n";
+    const STATUS: &str = "Name:\tx\nUid:\t1\t2\t3\t1001\nGid:\t5\t6\t7\t1002\nGroups:\t4 20 \n\
+                          CapEff:\t00000000000000c1\n";
 
     #[test]
     fn the_ids_for_files_are_the_last() {
@@ -124,6 +152,36 @@ mod tests {
                 "{owner:?} {mode:o}"
             );
         }
+    }
+
+    #[test]
+    fn root_without_its_capabilities_is_a_user_like_others() {
+        let root = |capabilities: &str| {
+            let text = format!("Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nCapEff:\t{capabilities}\n");
+            of_status(&text).unwrap()
+        };
+        let others = (1001, 1001);
+        assert!(may_write(&root("00000000a80425fb"), others, 0o750));
+        assert!(!may_write(&root("0000000000000000"), others, 0o755));
+        assert!(may_write(&root("0000000000000000"), (0, 0), 0o755));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_mounted_read_only_is_not_writable() {
+        // Every Linux system has it, and it is read-only in every sandbox and container.
+        let sysfs = std::path::Path::new("/sys");
+        let pid = std::process::id();
+        let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
+            return;
+        };
+        let read_only = mounts.lines().rev().find_map(|line| {
+            let mut words = line.split(' ');
+            (words.nth(1) == Some("/sys"))
+                .then(|| words.nth(1).is_some_and(|o| o.starts_with("ro")))
+        });
+        let Some(read_only) = read_only else { return };
+        assert_eq!(stat(pid, sysfs).unwrap().unwrap().read_only, read_only);
     }
 
     #[cfg(target_os = "linux")]

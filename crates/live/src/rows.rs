@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use covtap_model::ledger::{self, Instrumented, Outcome, Route, Target};
+use covtap_model::ledger::{self, Container, Instrumented, Outcome, Route, Target};
 use covtap_profile::go::directory::Pod;
 
 use crate::attribute::{Attribution, CounterFile, file_name, unclaimed};
+use crate::files::Looked;
 use crate::surroundings::Whereabouts;
 use covtap_tap::clock::Moment;
 use covtap_tap::life::{
-    CoverageDirectory, End, Inspection, Last, Life, State, Status, Tap, base_name,
+    CoverageDirectory, End, Inspection, Key, Last, Life, State, Status, Tap, base_name,
 };
 
 /// What is expected of a run.
@@ -26,27 +27,29 @@ pub struct Expectation {
 
 /// Everything that was observed.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
+pub(crate) struct Observed<'a> {
     /// The lives.
-    pub lives: &'a [Life],
+    pub(crate) lives: &'a [Life],
     /// Whether files are a route: then CMD got a GOCOVERDIR.
-    pub files: bool,
+    pub(crate) files: bool,
     /// When the run began.
-    pub began: Moment,
+    pub(crate) began: Moment,
     /// Whether these are all processes below CMD: then what still runs is of interest.
-    pub tree: bool,
+    pub(crate) tree: bool,
     /// Where the lives of containers ran, by index.
-    pub whereabouts: &'a BTreeMap<usize, Whereabouts>,
+    pub(crate) whereabouts: &'a BTreeMap<usize, Whereabouts>,
     /// The repository's Go modules.
-    pub modules: &'a BTreeSet<String>,
+    pub(crate) modules: &'a BTreeSet<String>,
     /// The coverage directories that were read, the run's own first.
-    pub directories: &'a [PathBuf],
+    pub(crate) directories: &'a [PathBuf],
+    /// The lives of containers whose directory was looked at, and what came of it.
+    pub(crate) looked: &'a BTreeMap<Key, Looked>,
     /// What they hold.
-    pub pods: &'a [Pod],
+    pub(crate) pods: &'a [Pod],
     /// Which file is whose.
-    pub attribution: &'a Attribution,
+    pub(crate) attribution: &'a Attribution,
     /// The program that wrote a counter file.
-    pub program: fn(&Path) -> Option<String>,
+    pub(crate) program: fn(&Path) -> Option<String>,
 }
 
 /// A ledger row, and the files that go into the report because of it.
@@ -63,7 +66,7 @@ pub struct Row {
 /// The rows of a run: lives in order of their start, then lives known from files alone, then what
 /// was required and never came.
 #[must_use]
-pub fn rows(observed: &Observed<'_>, expectation: &Expectation) -> Vec<Row> {
+pub(crate) fn rows(observed: &Observed<'_>, expectation: &Expectation) -> Vec<Row> {
     let seen = observed
         .lives
         .iter()
@@ -136,7 +139,7 @@ fn role(
 }
 
 /// Whether a workload is meant: `deployment/api`, or `api` alone.
-fn is_named(workload: &str, name: &str) -> bool {
+pub(crate) fn is_named(workload: &str, name: &str) -> bool {
     workload == name || workload.rsplit('/').next() == Some(name)
 }
 
@@ -196,7 +199,7 @@ fn of_life(
         Role::Ignored => listed("named by --ignore".into()),
         Role::Test(what) => listed(format!("{what}: --include-test-binaries merges it")),
         Role::Required | Role::Program => {
-            let (outcome, state) = outcome(observed, life, instrumented, !files.is_empty());
+            let (outcome, state) = outcome(observed, index, instrumented);
             (outcome, state, files.to_vec(), life.state().cloned())
         }
     };
@@ -228,24 +231,34 @@ fn of_life(
     Some(Row { target, merge, tap })
 }
 
+/// A note on a life of several that wrote into one directory and ended in the same moment.
+const EXCHANGEABLE: &str = "its file is one of several that were written in the same moment into one \
+                            directory: what they add up to is exact, which is whose is not known";
+
 /// What came of a life that is to give data, and how its state was got.
 fn outcome(
     observed: &Observed<'_>,
-    life: &Life,
+    index: usize,
     instrumented: bool,
-    wrote: bool,
 ) -> (Outcome, Option<ledger::State>) {
+    let life = &observed.lives[index];
+    let wrote = observed.attribution.of_lives.contains_key(&index);
+    let exchangeable = observed.attribution.exchangeable.contains(&index);
     let of_files = wrote.then_some(ledger::State {
         route: Route::Files,
         found: None,
         attached: None,
         snapshots: 0,
         file: None,
-        note: None,
+        note: exchangeable.then(|| EXCHANGEABLE.to_owned()),
     });
     let Some(state) = life.state() else {
         let outcome = match (wrote, life.running()) {
             (true, false) => Outcome::Merged,
+            // That a container runs on is no news: this is why it gives nothing.
+            (false, true) if life.added.is_some() && !instrumented => Outcome::Missing {
+                because: why_nothing(observed, life),
+            },
             (_, true) => Outcome::Running {
                 because: still_running(life, instrumented, wrote),
             },
@@ -379,6 +392,9 @@ fn build_of(observed: &Observed<'_>, life: &Life) -> Option<String> {
 }
 
 fn writes_to_ours(observed: &Observed<'_>, life: &Life) -> bool {
+    if matches!(observed.looked.get(&life.key()), Some(Looked::Read { .. })) {
+        return true;
+    }
     match &life.coverage_directory {
         CoverageDirectory::Set(directory) => is_ours(observed, directory),
         CoverageDirectory::Unset => false,
@@ -413,6 +429,13 @@ fn why_nothing(observed: &Observed<'_>, life: &Life) -> String {
         Tap::Failed { .. } | Tap::None | Tap::State(_) => None,
     };
     let counts = life.instrumented() == Some(true);
+    if let (CoverageDirectory::Unset, true, true) =
+        (&life.coverage_directory, life.added.is_some(), counts)
+    {
+        // CMD gives a container no directory, so none was taken away.
+        let memory = memory.unwrap_or_else(|| "it ended before its memory could be read".into());
+        return format!("{memory}; its GOCOVERDIR is not set");
+    }
     match (memory, observed.files || !counts) {
         (None, true) => why_no_files(observed, life),
         (Some(memory), true) => format!("{memory}; {}", why_no_files(observed, life)),
@@ -436,7 +459,22 @@ fn why_no_files(observed: &Observed<'_>, life: &Life) -> String {
                 -coverpkg"
             .into();
     }
+    let mut whose = String::new();
     match &life.coverage_directory {
+        CoverageDirectory::Unset if life.added.is_some() => {
+            return "GOCOVERDIR is not set in its container".into();
+        }
+        CoverageDirectory::Set(directory) if life.added.is_some() => {
+            match observed.looked.get(&life.key()) {
+                Some(Looked::Failed(because)) => return because.clone(),
+                Some(Looked::Read { owner, mode }) => {
+                    let (user, group) = owner;
+                    whose = format!(" {} ({user}:{group}, mode {mode:04o})", directory.display());
+                }
+                // It was read elsewhere, or given with --files.
+                None => {}
+            }
+        }
         CoverageDirectory::Unset => {
             return "GOCOVERDIR is not set in its environment: something between CMD and it took it \
                     away"
@@ -457,7 +495,9 @@ fn why_no_files(observed: &Observed<'_>, life: &Life) -> String {
         );
     }
     if unclaimed(observed.pods, observed.attribution).is_empty() {
-        return format!("wrote nothing into its GOCOVERDIR, not even covmeta at its start; {how}");
+        return format!(
+            "wrote nothing into its GOCOVERDIR{whose}, not even covmeta at its start; {how}"
+        );
     }
     format!("wrote no counters: it did not end through os.Exit or a return from main: {how}")
 }
@@ -558,6 +598,20 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
         .iter()
         .map(|i| format!("{} ({})", observed.lives[*i].name(), observed.lives[*i].pid))
         .collect();
+    let because = format!(
+        "left out: its file fits several processes: {}",
+        fitting.join(", ")
+    );
+    // Whoever it is of, nothing is missing where the memory of all of them was read at their ends.
+    let known = |index: &usize| {
+        let state = observed.lives[*index].state();
+        state.is_some_and(|state| state.last == Last::Exit)
+    };
+    let outcome = if lives.iter().all(known) {
+        Outcome::Listed { because }
+    } else {
+        Outcome::Missing { because }
+    };
     let target = Target {
         workload: (observed.program)(&file.name.path)
             .map_or_else(|| "?".into(), |p| base_name(Path::new(&p))),
@@ -571,16 +625,11 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
         instrumented: Instrumented::Yes {
             evidence: "wrote covcounters".into(),
         },
-        expected: Some("instrumented".into()),
+        expected: matches!(outcome, Outcome::Missing { .. }).then(|| "instrumented".into()),
         build: Some(file.build.clone()),
         files: names(std::slice::from_ref(file)),
         state: None,
-        outcome: Outcome::Missing {
-            because: format!(
-                "left out: its file fits several processes: {}",
-                fitting.join(", ")
-            ),
-        },
+        outcome,
     };
     Row {
         target,
@@ -590,9 +639,25 @@ fn of_ambiguous(observed: &Observed<'_>, file: &CounterFile, lives: &[usize]) ->
 }
 
 fn never_seen(name: &str) -> Row {
+    of_nothing(
+        (name.into(), None),
+        "it was not seen",
+        "named by --require",
+        "no process of this name was seen below CMD",
+    )
+}
+
+/// The row of something that was `expected` and of which no process was seen: what is not known of its
+/// coverage (`unknown`), and why nothing came.
+pub(crate) fn of_nothing(
+    (workload, container): (String, Option<Container>),
+    unknown: &str,
+    expected: &str,
+    because: &str,
+) -> Row {
     let target = Target {
-        workload: name.into(),
-        container: None,
+        workload,
+        container,
         pid: None,
         generation: 0,
         executable: None,
@@ -600,14 +665,14 @@ fn never_seen(name: &str) -> Row {
         ended: None,
         exit_status: None,
         instrumented: Instrumented::Unknown {
-            because: "it was not seen".into(),
+            because: unknown.into(),
         },
-        expected: Some("named by --require".into()),
+        expected: Some(expected.into()),
         build: None,
         files: Vec::new(),
         state: None,
         outcome: Outcome::Missing {
-            because: "no process of this name was seen below CMD".into(),
+            because: because.into(),
         },
     };
     Row {
@@ -621,6 +686,7 @@ fn never_seen(name: &str) -> Row {
 mod tests {
     use covtap_profile::go::directory::CounterFileName;
     use covtap_profile::go::executable::{Evidence, Executable, GoBuild};
+    use covtap_tap::cgroup::ContainerId;
 
     use super::*;
     use crate::attribute::attribute;
@@ -686,7 +752,7 @@ mod tests {
 
     fn made(lives: &[Life], pods: &[Pod], expectation: &Expectation) -> Vec<Row> {
         let modules = BTreeSet::from(["example.org/shop".to_owned()]);
-        let attribution = attribute(lives, pods, Moment(0));
+        let attribution = attribute(lives, pods, &BTreeMap::new(), Moment(0));
         rows(
             &Observed {
                 lives,
@@ -696,6 +762,7 @@ mod tests {
                 began: Moment(0),
                 modules: &modules,
                 directories: &["/run/raw-files".into()],
+                looked: &BTreeMap::new(),
                 pods,
                 attribution: &attribution,
                 program,
@@ -878,6 +945,25 @@ mod tests {
         let row = only(&other, &[]);
         assert!(matches!(row.target.outcome, Outcome::Running { .. }));
         assert!(!row.target.is_gap());
+    }
+
+    #[test]
+    fn a_container_that_gives_nothing_says_why() {
+        let mut plain = life(7, "/svc");
+        elf(&mut plain).instrumented = false;
+        plain.end = End::None;
+        plain.added = ContainerId::new(&"a".repeat(64));
+        let row = only(&plain, &[]);
+        assert!(row.target.is_gap());
+        assert_eq!(because(&row), "not instrumented: build it with -cover");
+
+        let mut short = life(7, "/svc");
+        short.added = ContainerId::new(&"a".repeat(64));
+        short.coverage_directory = CoverageDirectory::Unset;
+        assert_eq!(
+            because(&only(&short, &[])),
+            "it ended before its memory could be read; its GOCOVERDIR is not set"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -19,17 +19,22 @@ use covtap_report::exclude::Exclusions;
 use covtap_report::format::{self, Format};
 use rustix::process::Signal;
 
+use crate::agents::{self, Agents};
 use crate::around::{Around, Preflight};
 use crate::attribute::{self, Attribution};
 use crate::checkout::Checkout;
 use crate::collect;
 use crate::command::{self, Running};
+use crate::files::Collected;
 use crate::repository;
 use crate::rows::{self, Expectation, Observed, Row};
 use crate::signals::{Request, Signals};
+use crate::stop;
 use crate::store::{Folder, Store, StoreError};
 use crate::surroundings::{Surroundings, Whereabouts};
 use crate::terminal;
+use crate::unseen;
+use covtap_tap::cgroup::ContainerId;
 use covtap_tap::clock::Moment;
 use covtap_tap::keep::{self, Keeper};
 use covtap_tap::life::{Life, Status};
@@ -50,6 +55,8 @@ pub struct Options {
     pub grace: Duration,
     /// No SIGTERM for what still runs.
     pub leave_running: bool,
+    /// Services in clusters are ended gracefully, so that they write their files, and brought back.
+    pub stop_for_files: bool,
     /// An incomplete run exits with 0.
     pub allow_incomplete: bool,
     /// Where the repository's files are looked for.
@@ -126,8 +133,22 @@ pub enum Event<'a> {
     },
     /// A target is ready to be tested.
     Ready(&'a Preflight),
+    /// CMD is asked to end: what is required is ready and not instrumented.
+    Stopped {
+        /// What that is.
+        because: &'a str,
+    },
     /// Something around CMD cannot be followed.
     Trouble(&'a Problem),
+    /// A service was asked to end, so that it writes its files.
+    Stopping {
+        /// `shop/deployment/api`.
+        name: &'a str,
+        /// How many replicas it had.
+        replicas: i32,
+    },
+    /// The services that were ended are brought back.
+    Restoring,
     /// Counter files are being read.
     Collecting {
         /// How many.
@@ -156,6 +177,8 @@ pub struct Finished {
     pub verdict: Exit,
     /// What `covtap run` exits with.
     pub exit_code: u8,
+    /// Why CMD was asked to end before its time, if it was.
+    pub stopped: Option<String>,
     /// How many process lives were seen.
     pub seen: usize,
 }
@@ -214,16 +237,12 @@ pub fn run(
     surroundings: Option<&mut dyn Surroundings>,
     observer: &mut dyn Observer,
 ) -> Result<Finished, SessionError> {
-    let began = Moment::now();
-    let folder = store.create(began)?;
-    let record = record(&folder, options, began);
-    folder.write("run.json", &record)?;
-    observer.event(&Event::Started { folder: &folder });
-
-    let signals = Signals::take().map_err(system("take signals"))?;
+    let (folder, (began, record), signals) = begin(store, options, observer)?;
     let screen = terminal::remember();
     let mut watcher = watch(&folder, options, Scope::Tree)?;
-    let mut around = Around::new(surroundings);
+    let require = options.expectation.require.clone();
+    let how = (options, began, require);
+    let mut around = surround(&folder, how, &mut watcher, surroundings)?;
     around.take(&mut watcher, observer);
     let directory = options.routes.files.then(|| folder.raw_files());
     let modules = find_modules(options);
@@ -238,9 +257,24 @@ pub fn run(
     let status = wait_for_command(&signals, &mut command, &mut watcher, &mut around, observer)?;
     screen.restore();
     observer.event(&Event::CommandEnded(status));
-    let_descendants_end(&signals, &mut command, &mut watcher, options, observer)?;
-    around.finish(&mut watcher, observer);
-    let seen = see(watcher, modules, around);
+    let stopped = around.unmet().map(str::to_owned);
+    let mut still = Still {
+        signals: &signals,
+        watcher: &mut watcher,
+        around: &mut around,
+    };
+    let patient = stopped.is_none();
+    let_descendants_end(&mut still, &mut command, (options, patient), observer)?;
+    let seen = Seen {
+        stopped,
+        ..close(
+            &signals,
+            (watcher, around),
+            (&folder, options),
+            modules,
+            observer,
+        )?
+    };
     conclude(
         store,
         folder,
@@ -252,20 +286,93 @@ pub fn run(
     )
 }
 
-/// Ends the watching: everything that was observed.
-pub(crate) fn see(
-    watcher: Watcher,
+/// A run's folder with its record, and when it began. From here on signals are requests.
+pub(crate) fn begin(
+    store: &Store,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(Folder, (Moment, Run), Signals), SessionError> {
+    let began = Moment::now();
+    let folder = store.create(began)?;
+    let record = record(&folder, options, began);
+    folder.write("run.json", &record)?;
+    observer.event(&Event::Started { folder: &folder });
+    let signals = Signals::take().map_err(system("take signals"))?;
+    Ok((folder, (began, record), signals))
+}
+
+/// What is around the processes that are watched themselves, followed from now on.
+pub(crate) fn surround<'a>(
+    folder: &Folder,
+    (options, began, require): (&Options, Moment, Vec<String>),
+    watcher: &mut Watcher,
+    mut surroundings: Option<&'a mut dyn Surroundings>,
+) -> Result<Around<'a>, SessionError> {
+    if let Some(surroundings) = &mut surroundings {
+        surroundings.begin(folder);
+    }
+    let agents = agents(folder, options, began)?;
+    let mut around = Around::new(surroundings, agents, require);
+    if options.routes.files {
+        around
+            .collect_files(watcher, folder.raw_files())
+            .map_err(system("start a thread"))?;
+    }
+    Ok(around)
+}
+
+/// Ends the watching: agents have their last words, services are ended for their files where that is wanted,
+/// what runs is read once more. Everything that was observed.
+pub(crate) fn close(
+    signals: &Signals,
+    (mut watcher, mut around): (Watcher, Around<'_>),
+    (folder, options): (&Folder, &Options),
     modules: JoinHandle<BTreeSet<String>>,
-    around: Around<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Seen, SessionError> {
+    let mut still = Still {
+        signals,
+        watcher: &mut watcher,
+        around: &mut around,
+    };
+    let_agents_end(&mut still, observer)?;
+    // What was found a moment ago has counted all the same.
+    watcher.settle().map_err(system("look at what runs"))?;
+    let mut ended = None;
+    if options.stop_for_files {
+        let how = (options.grace, folder);
+        ended = stop::services(signals, &mut watcher, &mut around, how, observer)?;
+    }
+    let mut seen = see(watcher, modules, around);
+    if let Some(ended) = ended {
+        seen.problems.extend(stop::restore(ended, observer));
+    }
+    Ok(seen)
+}
+
+/// Everything that was observed.
+fn see(
+    mut watcher: Watcher,
+    modules: JoinHandle<BTreeSet<String>>,
+    mut around: Around<'_>,
 ) -> Seen {
-    let (method, notes, tree) = (watcher.method(), watcher.notes(), watcher.is_tree());
-    let lives = watcher.finish();
+    let collected = around.finish_files(&mut watcher);
+    let (notes, tree) = (watcher.notes(), watcher.is_tree());
+    let mut method = vec![watcher.method()];
+    method.extend(around.methods());
+    let held = watcher.holds();
+    let mut lives = watcher.finish();
+    lives.extend(around.lives());
     Seen {
-        method,
+        method: method.join("; "),
         notes,
         tree,
-        whereabouts: around.whereabouts(&lives),
+        whereabouts: around.whereabouts(&lives, tree),
+        ran: around.ran(),
+        held,
+        stopped: None,
         problems: around.problems(),
+        collected,
         lives,
         // A panic there is a defect of ours; without the modules fewer programs are expected.
         modules: modules.join().unwrap_or_default(),
@@ -282,7 +389,7 @@ pub(crate) fn conclude(
     status: Option<Status>,
     observer: &mut dyn Observer,
 ) -> Result<Finished, SessionError> {
-    let found = find_files(&folder, options);
+    let found = find_files(&folder, &seen.collected, options);
     let tapped = seen.lives.iter().filter(|l| l.state().is_some()).count();
     observer.event(&Event::Collecting {
         files: tapped
@@ -299,7 +406,12 @@ pub(crate) fn conclude(
     ledger.targets = rows.into_iter().map(|row| row.target).collect();
     let coverage = make_document(&folder, options, &mut ledger);
     let verdict = ledger.verdict();
-    let exit_code = exit_code(status, verdict, options.allow_incomplete);
+    let exit_code = match seen.stopped {
+        // CMD's own code says no more than that it was asked to end.
+        Some(_) if verdict == Exit::Nothing => verdict.code(),
+        Some(_) => Exit::Incomplete.code(),
+        None => exit_code(status, verdict, options.allow_incomplete),
+    };
 
     write_reports(&folder, options, coverage.as_ref(), &mut ledger)?;
     folder.write("ledger.json", &ledger)?;
@@ -315,6 +427,7 @@ pub(crate) fn conclude(
         coverage,
         verdict,
         exit_code,
+        stopped: seen.stopped.clone(),
         seen: seen.lives.len(),
     })
 }
@@ -343,11 +456,31 @@ pub(crate) fn watch(
     .map_err(system("watch processes"))
 }
 
+/// The agents of the run, where memory is a route.
+fn agents(
+    folder: &Folder,
+    options: &Options,
+    began: Moment,
+) -> Result<Option<Agents>, SessionError> {
+    let Routes { tap, exit, .. } = options.routes;
+    let agents = agents::Options {
+        folder: folder.raw_tap(),
+        version: options.version.clone(),
+        every: options.every,
+        means: options.means,
+        began,
+    };
+    (tap || exit)
+        .then(|| Agents::new(agents))
+        .transpose()
+        .map_err(system("make a pair of sockets"))
+}
+
 pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> SessionError {
     move |source| SessionError::System { what, source }
 }
 
-pub(crate) fn record(folder: &Folder, options: &Options, began: Moment) -> Run {
+fn record(folder: &Folder, options: &Options, began: Moment) -> Run {
     let kept = if options.keep_args {
         options.command.len()
     } else {
@@ -375,16 +508,21 @@ fn wait_for_command(
     observer: &mut dyn Observer,
 ) -> Result<Status, SessionError> {
     let mut interrupts = 0;
+    let mut stopped = false;
     loop {
         command.take(&watcher.look());
         around.take(watcher, observer);
+        if let (false, Some(because)) = (stopped, around.unmet()) {
+            stopped = true;
+            observer.event(&Event::Stopped { because });
+            // As with Ctrl-C it may clean up. It alone is asked: a suite that hears it twice does not.
+            command.send(Signal::TERM);
+        }
         if let Some(status) = command.status() {
             return Ok(status);
         }
-        let mut descriptors = watcher.descriptors();
-        descriptors.extend(around.descriptor());
-        signals
-            .wait(&descriptors, watcher.interval())
+        around
+            .wait(signals, watcher, None, Duration::MAX)
             .map_err(system("wait for events"))?;
         for request in signals.requests() {
             pass_on(request, &mut interrupts, command);
@@ -409,45 +547,86 @@ fn pass_on(request: Request, interrupts: &mut u32, command: &Running) {
     }
 }
 
-/// Gives what CMD left behind time to end, then asks it to, then gives it time again.
+/// What still goes on when CMD has ended.
+struct Still<'a, 'b> {
+    signals: &'a Signals,
+    watcher: &'a mut Watcher,
+    around: &'a mut Around<'b>,
+}
+
+impl Still<'_, '_> {
+    /// Takes in what has happened.
+    fn look(&mut self, observer: &mut dyn Observer) -> Vec<(u32, Status)> {
+        let ended = self.watcher.look();
+        self.around.take(self.watcher, observer);
+        ended
+    }
+
+    /// Waits until something happens.
+    fn wait(&self, left: Duration) -> Result<(), SessionError> {
+        self.around
+            .wait(self.signals, self.watcher, None, left)
+            .map_err(system("wait for events"))
+    }
+}
+
+/// Gives what CMD left behind time to end, unless CMD was asked to end itself; then asks it to, then gives it time again.
 fn let_descendants_end(
-    signals: &Signals,
+    still: &mut Still<'_, '_>,
     command: &mut Running,
-    watcher: &mut Watcher,
-    options: &Options,
+    (options, patient): (&Options, bool),
     observer: &mut dyn Observer,
 ) -> Result<(), SessionError> {
-    if wait_for_descendants(signals, command, watcher, options.grace, false, observer)?
-        || options.leave_running
-    {
+    let by_itself = if patient {
+        options.grace
+    } else {
+        Duration::ZERO
+    };
+    if wait_for_descendants(still, command, by_itself, false, observer)? || options.leave_running {
         return Ok(());
     }
     observer.event(&Event::Terminating {
-        processes: names(&watcher.running()),
+        processes: names(&still.watcher.running()),
     });
-    watcher.terminate();
-    wait_for_descendants(signals, command, watcher, options.grace, true, observer)?;
+    still.watcher.terminate();
+    wait_for_descendants(still, command, options.grace, true, observer)?;
+    Ok(())
+}
+
+/// Asks agents for their last words and takes them in, unless somebody is impatient.
+fn let_agents_end(
+    still: &mut Still<'_, '_>,
+    observer: &mut dyn Observer,
+) -> Result<(), SessionError> {
+    still.around.finish(still.watcher, observer);
+    while let Some(left) = still.around.left() {
+        if !still.signals.requests().is_empty() {
+            break;
+        }
+        still.wait(left)?;
+        // CMD has ended: nothing of it is waited for any more.
+        still.look(observer);
+    }
     Ok(())
 }
 
 /// Waits until nothing runs below covtap (true), the time is over or somebody is impatient (false).
 fn wait_for_descendants(
-    signals: &Signals,
+    still: &mut Still<'_, '_>,
     command: &mut Running,
-    watcher: &mut Watcher,
     grace: Duration,
     asked: bool,
     observer: &mut dyn Observer,
 ) -> Result<bool, SessionError> {
     let until = Instant::now() + grace;
     loop {
-        command.take(&watcher.look());
-        let running = watcher.running();
+        command.take(&still.look(observer));
+        let running = still.watcher.running();
         let left = until.saturating_duration_since(Instant::now());
         if running.is_empty() {
             return Ok(true);
         }
-        if left.is_zero() || !signals.requests().is_empty() {
+        if left.is_zero() || !still.signals.requests().is_empty() {
             return Ok(false);
         }
         observer.event(&Event::Waiting {
@@ -455,9 +634,7 @@ fn wait_for_descendants(
             left,
             asked,
         });
-        signals
-            .wait(&watcher.descriptors(), watcher.interval().min(left))
-            .map_err(system("wait for events"))?;
+        still.wait(left)?;
     }
 }
 
@@ -477,8 +654,16 @@ pub(crate) struct Seen {
     lives: Vec<Life>,
     /// Where those of containers ran, by index.
     whereabouts: BTreeMap<usize, Whereabouts>,
+    /// The containers that ran around CMD.
+    ran: Vec<Whereabouts>,
+    /// Whether no program could start unseen.
+    held: bool,
+    /// Why CMD was asked to end before its time.
+    stopped: Option<String>,
     /// What could not be followed around CMD.
     problems: Vec<Problem>,
+    /// The files that containers wrote.
+    collected: Collected,
     /// Paths of the repository's Go modules.
     modules: BTreeSet<String>,
 }
@@ -486,20 +671,33 @@ pub(crate) struct Seen {
 /// The coverage directories of a run and what is in them.
 struct Found {
     directories: Vec<PathBuf>,
+    /// The containers that directories belong to, by their number.
+    homes: BTreeMap<usize, ContainerId>,
     scan: Scan,
 }
 
-fn find_files(folder: &Folder, options: &Options) -> Found {
+fn find_files(folder: &Folder, collected: &Collected, options: &Options) -> Found {
     let own = options.routes.files.then(|| folder.raw_files());
     let mut directories: Vec<PathBuf> = own.into_iter().collect();
+    let homes = collected.folders.values().cloned();
+    let homes = (directories.len()..).zip(homes).collect();
+    directories.extend(collected.folders.keys().cloned());
     directories.extend(options.files.iter().cloned());
-    let scan = collect::files(&directories);
-    Found { directories, scan }
+    let mut scan = collect::files(&directories);
+    // The copies lie below the run's own directory, and are read.
+    let is_read = |problem: &Problem| collected.folders.contains_key(Path::new(&problem.file));
+    scan.problems
+        .retain(|problem| problem.severity != Severity::Warning || !is_read(problem));
+    Found {
+        directories,
+        homes,
+        scan,
+    }
 }
 
 /// Decides for every life what was expected of it and what came.
 fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec<Row>, Ledger) {
-    let attribution = attribute::attribute(&seen.lives, &found.scan.pods, began);
+    let attribution = attribute::attribute(&seen.lives, &found.scan.pods, &found.homes, began);
     let observed = Observed {
         lives: &seen.lives,
         tree: seen.tree,
@@ -508,11 +706,13 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
         began,
         modules: &seen.modules,
         directories: &found.directories,
+        looked: &seen.collected.looked,
         pods: &found.scan.pods,
         attribution: &attribution,
         program: collect::program,
     };
-    let rows = rows::rows(&observed, &options.expectation);
+    let mut rows = rows::rows(&observed, &options.expectation);
+    unseen::add(&mut rows, &seen.lives, seen.held, &seen.ran);
     let mut ledger = Ledger::new(seen.method.clone());
     ledger.problems.clone_from(&found.scan.problems);
     ledger.problems.extend(seen.notes.iter().map(|note| {
@@ -525,6 +725,9 @@ fn account(seen: &Seen, found: &Found, options: &Options, began: Moment) -> (Vec
         )
     }));
     ledger.problems.extend(seen.problems.iter().cloned());
+    ledger
+        .problems
+        .extend(seen.collected.problems.iter().cloned());
     ledger.problems.extend(older(&attribution));
     (rows, ledger)
 }

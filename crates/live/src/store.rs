@@ -254,6 +254,15 @@ impl Store {
         }
     }
 
+    /// The folders of the runs that do not go on, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store cannot be listed.
+    pub fn ended(&self) -> Result<Vec<Folder>, StoreError> {
+        let folders = self.ids()?.into_iter().map(|id| self.folder(&id));
+        Ok(folders.filter(|folder| !folder.is_locked()).collect())
+    }
+
     /// The run with this name: its id, the beginning of it, or `latest`.
     ///
     /// # Errors
@@ -418,6 +427,24 @@ impl Folder {
 /// [`StoreError::Write`].
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     covtap_profile::file::write_whole(path, bytes).map_err(write_error(path))
+}
+
+/// Writes a document of a run, or removes it when there is nothing to say.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn write_or_remove<T: Serialize>(
+    path: &Path,
+    document: Option<&T>,
+) -> Result<(), StoreError> {
+    let Some(document) = document else {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(write_error(path)(error)),
+            _ => Ok(()),
+        };
+    };
+    let json = serde_json::to_vec_pretty(document);
+    write_atomically(path, &json.map_err(|e| write_error(path)(e.into()))?)
 }
 
 fn write_error(path: &Path) -> impl FnOnce(io::Error) -> StoreError {

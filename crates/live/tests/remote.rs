@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use covtap_live::agent::frame::{Body, Decoder, GREETING, Outgoing};
 use covtap_live::agent::message::{FromAgent, Selection, ToAgent};
 use covtap_live::agent::remote::{Condition, News, Options, Remote};
+use covtap_live::around::Directory;
 use covtap_model::counter::CounterMode;
 use covtap_profile::go::accumulate::{Counters, Layout, add_bytes};
 use covtap_profile::go::counters::Flavor;
@@ -442,6 +443,78 @@ fn a_resumed_agent_says_again_what_it_has_and_nothing_counts_twice() {
     };
     let wanted = "the agent on kind-worker was started anew 1000 ms after it";
     assert_eq!(because, wanted);
+}
+
+#[test]
+fn of_a_machine_that_has_ended_the_last_state_says_how_old_it_is() {
+    let mut both = Both::new();
+    both.agent.hello(json!({}));
+    both.agent.life();
+    both.remote.take_in();
+    both.remote.gone("node kind-worker was stopped");
+    let seen = both.only();
+    // No process is left there; how it ended nobody saw.
+    let End::Gone { status: None, at } = seen.end else {
+        panic!("{seen:?}");
+    };
+    assert!(at <= Moment::now());
+    let wanted = Last::Snapshot {
+        at: Moment(1),
+        because: "node kind-worker was stopped".into(),
+    };
+    assert_eq!(seen.state().unwrap().last, wanted);
+}
+
+#[test]
+fn an_agent_that_is_started_anew_tells_of_a_process_under_another_key() {
+    for (counts, lives) in [([7, 0, 0], 1), ([0, 0, 0], 2)] {
+        let mut both = Both::new();
+        both.agent.hello(json!({}));
+        let mut before = life();
+        before["life"] = json!([7, 99, 1]);
+        both.agent
+            .say(&json!({"kind": "meta", "build": build()}), meta());
+        both.agent.say(&before, Vec::new());
+        let head =
+            json!({"kind": "state", "life": [7, 99, 1], "at": 1, "snapshots": 3, "whole": whole()});
+        both.agent.say(&head, counters(&[(0, &[5])]));
+        both.remote.take_in();
+        let (ours, agent) = played();
+        both.agent = agent;
+        both.remote.resume(ours).unwrap();
+        both.agent.hello(json!({"agent": "second"}));
+        // It does not know that the process ran another program before.
+        both.agent.say(&life(), Vec::new());
+        let functions: &[(u32, &[u32])] = &[(0, &counts[..1])];
+        both.agent.state(Some(9), functions, Some(whole()));
+        both.remote.take_in();
+        // What has counted on is the same life; what began from nothing is another program.
+        assert_eq!(both.remote.lives().len(), lives, "{counts:?}");
+    }
+}
+
+#[test]
+fn where_a_life_would_write_is_told_by_who_can_look() {
+    let mut both = Both::new();
+    both.agent.hello(json!({}));
+    let mut there = life();
+    there["coverage_directory"] = json!("/cov");
+    there["user"] = json!(1001);
+    there["directory"] = json!({"owner": [0, 0], "mode": 0o755, "writable": false});
+    both.agent.say(&there, Vec::new());
+    both.remote.take_in();
+    let wanted = Directory::There {
+        path: "/cov".into(),
+        owner: (0, 0),
+        mode: 0o755,
+        writable: false,
+    };
+    let key = both.only().key();
+    assert_eq!(both.remote.directory(key), Some((Some(1001), wanted)));
+    // One of an older version has not looked.
+    both.agent.say(&life(), Vec::new());
+    both.remote.take_in();
+    assert_eq!(both.remote.directory(key), Some((None, Directory::Unknown)));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use covtap_tap::cgroup::Place;
 use covtap_tap::clock::Moment;
 use covtap_tap::life::{CoverageDirectory, End, Inspection, Last, Life, Status, Tap};
 
-use super::message::{LastHead, LifeHead};
+use super::message::{DirectoryHead, LastHead, LifeHead};
+use crate::around::Directory;
 
 /// Nanoseconds since 1970, as long as they last: to 2262.
 pub(super) fn nanoseconds(moment: Moment) -> i64 {
@@ -68,6 +69,29 @@ pub(super) fn life(head: &LifeHead, ours: impl Fn(i64) -> Moment) -> Life {
             },
         },
         tap: Tap::None,
+    }
+}
+
+/// The directory that a head tells of.
+pub(super) fn directory(head: &LifeHead) -> Directory {
+    let path = match head.coverage_directory.as_deref() {
+        None => return Directory::Unknown,
+        Some("") => return Directory::Unset,
+        Some(path) => PathBuf::from(path),
+    };
+    match &head.directory {
+        None => Directory::Unknown,
+        Some(DirectoryHead { owner: None, .. }) => Directory::Absent { path },
+        Some(DirectoryHead {
+            owner: Some(owner),
+            mode,
+            writable,
+        }) => Directory::There {
+            path,
+            owner: *owner,
+            mode: *mode,
+            writable: *writable,
+        },
     }
 }
 

@@ -67,29 +67,44 @@ impl Door {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }
-            let stream = match UnixStream::connect_addr(&address) {
-                Ok(stream) => stream,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-                Err(error) => return Err(error),
-            };
-            let peer = Peer::of(&stream)?;
-            if !peer.is_ours() {
-                return Err(io::Error::other(format!(
-                    "process {} of user {} has taken the name that agents meet at",
-                    peer.pid, peer.uid
-                )));
+            if let Some((stream, resident)) = knock(&address)? {
+                return Ok(Self::Theirs(stream, resident));
             }
-            stream.set_read_timeout(Some(PATIENCE))?;
-            let mut line = String::new();
-            BufReader::new((&stream).take(4096)).read_line(&mut line)?;
-            if line.is_empty() {
-                continue;
-            }
-            let resident = serde_json::from_str(&line)?;
-            return Ok(Self::Theirs(stream, resident));
         }
         Err(io::Error::other("agents come and go here"))
     }
+}
+
+/// Asks the agent that runs here, if one does, how it stands with it.
+///
+/// # Errors
+/// When a stranger has the name, or the agent there does not answer.
+pub(super) fn visit() -> io::Result<Option<(UnixStream, Resident)>> {
+    knock(&address()?)
+}
+
+fn knock(address: &SocketAddr) -> io::Result<Option<(UnixStream, Resident)>> {
+    let stream = match UnixStream::connect_addr(address) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let peer = Peer::of(&stream)?;
+    if !peer.is_ours() {
+        return Err(io::Error::other(format!(
+            "process {} of user {} has taken the name that agents meet at",
+            peer.pid, peer.uid
+        )));
+    }
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new((&stream).take(4096)).read_line(&mut line)?;
+    if line.is_empty() {
+        // It ended just now.
+        return Ok(None);
+    }
+    let resident = serde_json::from_str(&line)?;
+    Ok(Some((stream, resident)))
 }
 
 /// Hands over both descriptors, and waits until the other agent is done with them.

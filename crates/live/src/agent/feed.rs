@@ -13,12 +13,14 @@ use covtap_profile::go::meta::MetaFile;
 use covtap_tap::keep::{Arguments, counter_file, functions};
 use covtap_tap::life::{Key, Last, Life};
 
+use super::bounds::Bounds;
 use super::convert::nanoseconds;
 use super::frame::Body;
-use super::head::head;
+use super::head::{directory_head, head};
 use super::message::{FromAgent, LifeHead, Selection, StateHead, WholeHead};
 use super::outbox::Latest;
 use super::pipe::{Output, StreamError};
+use crate::around::Directory;
 
 /// No more is put into the queue of an output while so many bytes wait there: states that are replaced
 /// meanwhile need not be sent.
@@ -34,6 +36,8 @@ const HEAD: usize = 1024;
 pub(super) struct Feed {
     lives: BTreeMap<Key, Entry>,
     selection: Selection,
+    /// What may be told whatever is selected; `None`: everything.
+    bounds: Option<Bounds>,
     /// Builds whose meta-data the other side has.
     builds: BTreeSet<String>,
     /// The last serial that was given to an end: they are given in the order in which ends are told.
@@ -82,6 +86,14 @@ enum Sent {
 }
 
 impl Feed {
+    /// Nothing is known yet, and nothing beyond these bounds will be told.
+    pub(super) fn new(bounds: Option<Bounds>) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Another connection: nothing is there but these builds, and nothing is selected.
     pub(super) fn connect(&mut self, builds: Vec<String>) {
         self.builds = builds.into_iter().collect();
@@ -96,16 +108,29 @@ impl Feed {
 
     pub(super) fn select(&mut self, selection: Selection) {
         for entry in self.lives.values_mut() {
-            entry.selected = entry.is_in(&selection);
+            entry.selected = entry.is_in(&selection, self.bounds.as_mut());
         }
         self.selection = selection;
     }
 
-    /// A life began or ended.
-    pub(super) fn life(&mut self, life: &Life) {
+    /// A life began or ended; with its user and the directory that it would write to, once they were looked
+    /// at.
+    pub(super) fn life(&mut self, life: &Life, seen: Option<(Option<u32>, Directory)>) {
         let entry = self.lives.entry(life.key()).or_default();
-        entry.head = Some(Box::new(head(life)));
-        entry.selected = entry.is_in(&self.selection);
+        let mut head = Box::new(head(life));
+        match (seen, &entry.head) {
+            (Some((user, directory)), _) => {
+                head.user = user;
+                head.directory = directory_head(&directory);
+            }
+            (None, Some(before)) => {
+                head.user = before.user;
+                head.directory.clone_from(&before.directory);
+            }
+            (None, None) => {}
+        }
+        entry.head = Some(head);
+        entry.selected = entry.is_in(&self.selection, self.bounds.as_mut());
         entry.told = false;
         entry.settle(&mut self.kept);
         self.drop_unfetched();
@@ -206,9 +231,10 @@ impl Feed {
 }
 
 impl Entry {
-    fn is_in(&self, selection: &Selection) -> bool {
-        let head = self.head.as_ref();
-        head.is_some_and(|head| selection.includes(head.cgroup.as_deref()))
+    fn is_in(&self, selection: &Selection, bounds: Option<&mut Bounds>) -> bool {
+        let Some(head) = &self.head else { return false };
+        let place = head.cgroup.as_deref();
+        selection.includes(place) && bounds.is_none_or(|bounds| bounds.allow(place))
     }
 
     fn tell(&mut self, serial: &mut u64, out: &mut Output) -> Result<(), StreamError> {
@@ -333,6 +359,7 @@ fn changes(meta: &MetaFile, before: &Counters, now: &Counters) -> Option<Vec<u8>
 
 #[cfg(test)]
 mod tests {
+    use covtap_tap::cgroup::Place;
     use covtap_tap::clock::Moment;
     use covtap_tap::life::{CoverageDirectory, End, Inspection, Tap};
 
@@ -384,10 +411,10 @@ mod tests {
         let mut feed = Feed::default();
         feed.connect(Vec::new());
         feed.select(Selection::everything());
-        feed.life(&life(1, false));
+        feed.life(&life(1, false), None);
         assert_eq!((said(&mut feed), said(&mut feed)), (1, 0));
-        feed.life(&life(1, true));
-        feed.life(&life(2, true));
+        feed.life(&life(1, true), None);
+        feed.life(&life(2, true), None);
         assert_eq!(said(&mut feed), 2);
         // The first of the two is stored; the connection is cut.
         feed.stored(1);
@@ -402,12 +429,40 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_beyond_the_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(
+            folder
+                .path()
+                .join("shop_api_0123456789abcdef0123456789abcdef"),
+        )
+        .unwrap();
+        let bounds = Bounds::new(["shop".to_owned()].into(), folder.path().to_owned());
+        let mut feed = Feed::new(Some(bounds));
+        feed.connect(Vec::new());
+        for (pid, uid) in [(1, "0123456789abcdef"), (2, "fedcba9876543210")] {
+            let place = Place::parse(&format!("0::/kubepods/pod{uid}{uid}/{}", "a".repeat(64)));
+            assert!(place.pod.is_some());
+            feed.life(
+                &Life {
+                    cgroup: Some(place),
+                    ..life(pid, false)
+                },
+                None,
+            );
+        }
+        feed.select(Selection::everything());
+        assert_eq!(said(&mut feed), 1);
+        assert_eq!(feed.counts().1, 1, "the other one is kept back");
+    }
+
+    #[test]
     fn what_nobody_fetches_is_bounded() {
         let mut feed = Feed::default();
         feed.connect(Vec::new());
         let many = (MOST_KEPT / HEAD) as u32 + 100;
         for pid in 1..=many {
-            feed.life(&life(pid, true));
+            feed.life(&life(pid, true), None);
         }
         assert!(feed.kept <= MOST_KEPT);
         // No state was lost with them.

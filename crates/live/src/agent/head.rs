@@ -5,7 +5,8 @@ use covtap_tap::cgroup::Place;
 use covtap_tap::life::{CoverageDirectory, End, Inspection, Last, Life, Status, Tap};
 
 use super::convert::nanoseconds;
-use super::message::{EndHead, GoHead, LastHead, LifeHead, ProgramHead, TapHead};
+use super::message::{DirectoryHead, EndHead, GoHead, LastHead, LifeHead, ProgramHead, TapHead};
+use crate::around::Directory;
 
 /// What is said of a life. Names that are not UTF-8 lose what is not.
 pub(super) fn head(life: &Life) -> LifeHead {
@@ -19,12 +20,36 @@ pub(super) fn head(life: &Life) -> LifeHead {
             CoverageDirectory::Unset => Some(String::new()),
             CoverageDirectory::Set(path) => Some(path.to_string_lossy().into_owned()),
         },
+        user: None,
+        directory: None,
         began: nanoseconds(life.began),
         first_seen: nanoseconds(life.first_seen),
         cgroup: life.cgroup.as_ref().map(path),
         end: end_head(life.end),
         tap: tap_head(&life.tap),
         serial: 0,
+    }
+}
+
+/// What is said of the directory that a life would write to, where it was looked at.
+pub(super) fn directory_head(directory: &Directory) -> Option<DirectoryHead> {
+    match directory {
+        Directory::Unset | Directory::Unknown => None,
+        Directory::Absent { .. } => Some(DirectoryHead {
+            owner: None,
+            mode: 0,
+            writable: false,
+        }),
+        Directory::There {
+            owner,
+            mode,
+            writable,
+            ..
+        } => Some(DirectoryHead {
+            owner: Some(*owner),
+            mode: *mode,
+            writable: *writable,
+        }),
     }
 }
 
@@ -118,7 +143,7 @@ mod tests {
     use covtap_profile::go::executable::{Executable, GoBuild};
     use covtap_tap::clock::Moment;
 
-    use super::super::convert::{life, moment};
+    use super::super::convert::{directory, life, moment};
     use super::*;
 
     fn example() -> Life {
@@ -179,6 +204,29 @@ mod tests {
             let back: LifeHead = serde_json::from_str(&json).unwrap();
             assert_eq!(life(&back, moment), wanted, "{json}");
         }
+    }
+
+    #[test]
+    fn a_directory_comes_back_as_it_went() {
+        let path = std::path::PathBuf::from("/cov");
+        let there = Directory::There {
+            path: path.clone(),
+            owner: (0, 1001),
+            mode: 0o750,
+            writable: false,
+        };
+        for wanted in [there, Directory::Absent { path }, Directory::Unknown] {
+            let told = LifeHead {
+                directory: directory_head(&wanted),
+                ..head(&example())
+            };
+            let json = serde_json::to_string(&told).unwrap();
+            let back: LifeHead = serde_json::from_str(&json).unwrap();
+            assert_eq!(directory(&back), wanted, "{json}");
+        }
+        let mut unset = example();
+        unset.coverage_directory = CoverageDirectory::Unset;
+        assert_eq!(directory(&head(&unset)), Directory::Unset);
     }
 
     #[test]

@@ -288,6 +288,13 @@ pub struct LifeHead {
     /// Where its coverage was to go: absent when that is not known, empty when nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage_directory: Option<String>,
+    /// The user id that its files get, where the agent is. Absent when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+    /// The directory that `coverage_directory` names, as the process sees it. Absent when it was not looked
+    /// at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<DirectoryHead>,
     /// When it began, at the earliest.
     pub began: i64,
     /// When it was first seen.
@@ -305,6 +312,20 @@ pub struct LifeHead {
     /// Of an end: grows from each that is told to the next. 0 before.
     #[serde(default)]
     pub serial: u64,
+}
+
+/// A directory that coverage is to go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryHead {
+    /// Its owner and group; absent when there is no such directory, and then the rest means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<(u32, u32)>,
+    /// Its permissions, as in `chmod`.
+    #[serde(default)]
+    pub mode: u32,
+    /// Whether the process's user may make files there.
+    #[serde(default)]
+    pub writable: bool,
 }
 
 /// What an executable told.

@@ -10,6 +10,7 @@
 //! | [`message`] | what is said, in which order, and what old and new make of each other |
 //! | [`remote`] | covtap's end |
 //! | [`serve`] | the agent's end |
+//! | [`bounds`] | the namespaces that an agent in a pod is made for |
 //! | `feed` | what is still to be said, to whom it may be said, and what the other side has |
 //! | `outbox` | states on their way from the threads that read them |
 //! | `door` | one agent a machine; a second one joins it |
@@ -19,6 +20,8 @@
 //!
 //! `docs/agent.md` draws the protocol for people.
 
+#[cfg(target_os = "linux")]
+pub mod bounds;
 mod convert;
 #[cfg(target_os = "linux")]
 mod door;

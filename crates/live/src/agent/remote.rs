@@ -20,7 +20,7 @@ use covtap_tap::keep::{Arguments, Folder, counter_file};
 use covtap_tap::life::{End, Key, Last, Life, State, Tap};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::convert::{last, life, moment, nanoseconds};
+use super::convert::{directory, last, life, moment, nanoseconds};
 use super::frame::{Body, Frame};
 use super::message::{
     AgentHello, FromAgent, Heartbeat, Hello, LifeHead, NoCommonProtocol, PROTOCOLS, Selection,
@@ -28,6 +28,7 @@ use super::message::{
 };
 use super::offset::Offset;
 use super::pipe::{Incoming, Output, StreamError};
+use crate::around::Directory;
 
 /// An agent that was not heard of for so long is silent.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -111,6 +112,8 @@ pub struct Remote<S> {
     reads: u64,
     /// Bytes that came.
     bytes: u64,
+    /// Whether it speaks no protocol of ours.
+    foreign: bool,
 }
 
 /// A build that the agent told of.
@@ -128,6 +131,16 @@ struct Entry {
     agent: u32,
     /// Why its state could not be kept.
     trouble: Option<String>,
+    /// Why nothing more will come of it, and since when.
+    gone: Option<(String, Moment)>,
+}
+
+impl Entry {
+    /// Its state, with its counters where there may be others.
+    fn counters(&self) -> Option<(&Held, &Counters)> {
+        let held = self.held.as_ref()?;
+        Some((held, held.counters.as_ref()?))
+    }
 }
 
 /// The state of a life.
@@ -167,6 +180,7 @@ impl<S: Read + Write + AsFd> Remote<S> {
             every: None,
             reads: 0,
             bytes: 0,
+            foreign: false,
         };
         remote.resume(stream)?;
         Ok(remote)
@@ -278,6 +292,26 @@ impl<S: Read + Write + AsFd> Remote<S> {
         self.offset.nanoseconds()
     }
 
+    /// Whether the last one that said hello speaks no protocol of ours.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// The machine has ended, and everything that ran there: what is known of it is all there will be.
+    pub fn gone(&mut self, because: &str) {
+        let at = Moment::now();
+        let running = |entry: &&mut Entry| entry.head.as_ref().is_none_or(|h| h.end.is_none());
+        for entry in self.lives.values_mut().filter(running) {
+            entry.gone.get_or_insert_with(|| (because.to_owned(), at));
+        }
+        self.stream = None;
+        self.condition = Condition::Cut {
+            at,
+            because: because.to_owned(),
+        };
+    }
+
     /// Takes in what has come, and says that covtap is there.
     pub fn take_in(&mut self) -> Vec<News> {
         let mut news = Vec::new();
@@ -375,7 +409,8 @@ impl<S: Read + Write + AsFd> Remote<S> {
     }
 
     fn greeted(&mut self, hello: AgentHello) -> Result<(), StreamError> {
-        if PROTOCOLS.common(hello.protocol).is_none() {
+        self.foreign = PROTOCOLS.common(hello.protocol).is_none();
+        if self.foreign {
             let error = NoCommonProtocol {
                 who: format!("the agent on {}", self.options.name),
                 theirs_version: hello.covtap,
@@ -411,6 +446,7 @@ impl<S: Read + Write + AsFd> Remote<S> {
         self.serial = self.serial.max(head.serial);
         let entry = self.lives.entry(head.life.into()).or_default();
         entry.agent = self.agents;
+        entry.gone = None;
         if head.end.is_some()
             && let Some(held) = &mut entry.held
         {
@@ -544,14 +580,49 @@ impl<S: Read + Write + AsFd> Remote<S> {
         // Without a head nothing is known but that it was there: the head is on its way.
         let told = self
             .lives
-            .values()
-            .filter_map(|e| Some((e, e.head.as_ref()?)));
-        told.map(|(entry, head)| {
-            let mut life = life(head, |theirs| self.offset.ours(theirs));
-            life.tap = self.tap(entry, head, life.end);
-            life
+            .iter()
+            .filter_map(|(key, e)| Some((key, e, e.head.as_ref()?)));
+        told.filter(|(key, entry, _)| !self.is_told_again(**key, entry))
+            .map(|(_, entry, head)| {
+                let mut life = life(head, |theirs| self.offset.ours(theirs));
+                life.tap = self.tap(entry, head, life.end);
+                if let (End::None, Some((_, at))) = (life.end, &entry.gone) {
+                    life.end = End::Gone {
+                        at: *at,
+                        status: None,
+                    };
+                }
+                life
+            })
+            .collect()
+    }
+
+    /// Whether an agent that was started anew tells of this life under another key. It does not know how
+    /// many programs a process ran before; what has counted on from where this life was is the same.
+    fn is_told_again(&self, key: Key, entry: &Entry) -> bool {
+        let over = entry.head.as_ref().is_some_and(|head| head.end.is_some());
+        if over || entry.agent == self.agents {
+            return false;
+        }
+        let Some((held, counters)) = entry.counters() else {
+            return false;
+        };
+        let same_process = self.lives.iter().filter(|(other, _)| {
+            other.pid == key.pid && other.start_ticks == key.start_ticks && **other != key
+        });
+        let mut newer = same_process.filter(|(_, other)| other.agent > entry.agent);
+        newer.any(|(_, other)| {
+            other.counters().is_some_and(|(theirs, newer)| {
+                theirs.whole.build == held.whole.build && newer.at_least(counters)
+            })
         })
-        .collect()
+    }
+
+    /// The user of a life, and the directory that it would write to, as the agent saw it.
+    #[must_use]
+    pub fn directory(&self, key: Key) -> Option<(Option<u32>, Directory)> {
+        let head = self.lives.get(&key)?.head.as_ref()?;
+        Some((head.user, directory(head)))
     }
 
     fn tap(&self, entry: &Entry, head: &LifeHead, end: End) -> Tap {
@@ -585,6 +656,7 @@ impl<S: Read + Write + AsFd> Remote<S> {
                 let at = read.map(ours).unwrap_or_default();
                 match lost {
                     None => Last::Running { at },
+                    Some((because, _)) if entry.gone.is_some() => Last::Snapshot { at, because },
                     Some((because, when)) => Last::Snapshot {
                         at,
                         because: format!(
@@ -608,6 +680,9 @@ impl<S: Read + Write + AsFd> Remote<S> {
 
     /// Why nothing more is known of a life whose end was not told, and since when.
     fn lost(&self, entry: &Entry, end: End) -> Option<(String, Moment)> {
+        if let Some(gone) = &entry.gone {
+            return Some(gone.clone());
+        }
         let name = &self.options.name;
         let heard = self.incoming.heard.unwrap_or(Moment::now());
         if end != End::None {

@@ -16,6 +16,7 @@ use covtap_tap::keep::Keeper;
 use covtap_tap::watch::{self, Means, Scope, Watcher};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 
+use super::bounds::Bounds;
 use super::convert::nanoseconds;
 use super::door::{self, Door, Joined, Resident};
 use super::feed::Feed;
@@ -25,6 +26,7 @@ use super::message::{
 };
 use super::outbox::Outbox;
 use super::pipe::{Incoming, Output, StreamError};
+use crate::directory;
 use crate::signals::Signals;
 
 /// The time between two heartbeats.
@@ -47,8 +49,22 @@ pub struct Options {
     pub holder: fn() -> Option<Command>,
     /// How long to wait for another connection when one is cut; `None`: not at all.
     pub linger: Option<Duration>,
+    /// Whose data may be sent at all; `None`: what is selected.
+    pub bounds: Option<Bounds>,
     /// Version of this program.
     pub version: String,
+}
+
+impl Options {
+    /// What this agent says of itself from now on.
+    fn resident(&self, free: bool) -> Resident {
+        Resident {
+            pid: std::process::id(),
+            since: nanoseconds(Moment::now()),
+            covtap: self.version.clone(),
+            free,
+        }
+    }
 }
 
 /// Why there is no agent.
@@ -57,6 +73,9 @@ pub enum AgentError {
     /// One runs, and is in use.
     #[error("an agent runs here already: process {}, covtap {}, since {}", .0.pid, .0.covtap, Moment(.0.since.into()).rfc3339())]
     Running(Resident),
+    /// None waits.
+    #[error("no agent waits here")]
+    Absent,
     /// covtap is of another time.
     #[error(transparent)]
     Protocol(#[from] NoCommonProtocol),
@@ -79,6 +98,7 @@ impl AgentError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Running(_) => Some("end that one first: two cannot trace the same processes"),
+            Self::Absent => Some("`covtap agent --stay` is one that does"),
             Self::Stream(_) => Some(
                 "covtap starts its agents itself; a person has `covtap watch` and `covtap tap`",
             ),
@@ -106,8 +126,74 @@ pub fn serve(options: &Options, input: OwnedFd, output: OwnedFd) -> Result<(), A
         Door::Theirs(_, resident) => return Err(AgentError::Running(resident)),
     };
     let signals = Signals::take().map_err(system("take signals"))?;
-    let mut connection = Connection::new(input, output, None)?;
-    let hello = connection.await_hello(&signals)?;
+    let connection = Connection::new(input, output, None)?;
+    attend(options, &signals, &listener, connection)
+}
+
+/// Is the agent of this machine for whoever comes to its door, one after the other, until it is asked to end
+/// by a signal. While nobody is there it looks at no process.
+///
+/// # Errors
+/// [`AgentError`].
+pub fn stay(options: &Options) -> Result<(), AgentError> {
+    let listener = match Door::find().map_err(system("find out whether an agent runs here"))? {
+        Door::Ours(listener) => listener,
+        Door::Theirs(_, resident) => return Err(AgentError::Running(resident)),
+    };
+    let signals = Signals::take().map_err(system("take signals"))?;
+    let resident = options.resident(true);
+    while signals.requests().is_empty() {
+        // Who was turned away knows why.
+        if let Some(joined) = door::answer(&listener, &resident).unwrap_or_default() {
+            let connection = Connection::of(joined)?;
+            match attend(options, &signals, &listener, connection) {
+                // Who said what cannot be understood has been told, or has gone. The next one may do better.
+                Ok(()) | Err(AgentError::Stream(_) | AgentError::Protocol(_)) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        signals
+            .wait(&[listener.as_fd()], HEARTBEAT)
+            .map_err(system("wait for events"))?;
+    }
+    Ok(())
+}
+
+/// How long an agent may take to be there, when somebody wants to join it, and the time between two looks.
+const COMING: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Hands this process's input and output over to the agent that waits here, and waits until that is done with
+/// them.
+///
+/// # Errors
+/// [`AgentError::Absent`] and [`AgentError::Running`]; and when they cannot be handed over.
+pub fn join(input: &OwnedFd, output: &OwnedFd) -> Result<(), AgentError> {
+    let until = Instant::now() + COMING;
+    let (stream, resident) = loop {
+        let visited = door::visit().map_err(system("find out whether an agent waits here"))?;
+        match visited {
+            Some(visited) => break visited,
+            // Its container was started a moment ago. Nothing tells that a name is taken.
+            None if Instant::now() < until => std::thread::sleep(AGAIN),
+            None => return Err(AgentError::Absent),
+        }
+    };
+    if !resident.free {
+        return Err(AgentError::Running(resident));
+    }
+    door::join(&stream, input.as_fd(), output.as_fd())
+        .map_err(system("join the agent that waits here"))
+}
+
+/// Is the agent of a connection, and of those that come after it, until it is over.
+fn attend(
+    options: &Options,
+    signals: &Signals,
+    listener: &UnixListener,
+    mut connection: Connection,
+) -> Result<(), AgentError> {
+    let hello = connection.await_hello(signals)?;
     let Some((hello, read)) = hello else {
         return Ok(());
     };
@@ -127,22 +213,17 @@ pub fn serve(options: &Options, input: OwnedFd, output: OwnedFd) -> Result<(), A
             let text = format!("the agent cannot watch processes: {error}");
             connection.say(&FromAgent::Problem { text })?;
             connection.say(&FromAgent::Bye)?;
-            connection.flush(&signals)?;
+            connection.flush(signals)?;
             return Err(system("watch processes")(error));
         }
     };
     let mut agent = Agent {
         options,
         signals,
-        resident: Resident {
-            pid: std::process::id(),
-            since: nanoseconds(Moment::now()),
-            covtap: options.version.clone(),
-            free: false,
-        },
+        resident: options.resident(false),
         watcher,
         outbox,
-        feed: Feed::default(),
+        feed: Feed::new(options.bounds.clone()),
         listener,
         noted: 0,
         dropped: 0,
@@ -186,7 +267,12 @@ impl Connection {
         })
     }
 
-    /// Waits for the first hello; `None` when this process is asked to end.
+    /// One that was handed over.
+    fn of(joined: Joined) -> Result<Self, AgentError> {
+        Self::new(joined.input, joined.output, Some(joined.stream))
+    }
+
+    /// Waits for the first hello, which may not take for ever; `None` when this process is asked to end.
     fn await_hello(&mut self, signals: &Signals) -> Result<Option<(Hello, Moment)>, AgentError> {
         while signals.requests().is_empty() {
             match self.next()? {
@@ -195,6 +281,9 @@ impl Connection {
                 None => {}
             }
             if !self.incoming.read(&mut self.input)? {
+                if self.incoming.silence() > PATIENCE {
+                    return Err(StreamError::Nonsense("nobody said hello".into()).into());
+                }
                 signals
                     .wait(&[self.input.as_fd()], PATIENCE)
                     .map_err(system("wait for events"))?;
@@ -256,12 +345,12 @@ enum Asked {
 
 struct Agent<'a> {
     options: &'a Options,
-    signals: Signals,
+    signals: &'a Signals,
     resident: Resident,
     watcher: Watcher,
     outbox: Arc<Outbox>,
     feed: Feed,
-    listener: UnixListener,
+    listener: &'a UnixListener,
     /// Notes of the watcher that were told.
     noted: usize,
     /// Lives that were dropped, as far as that was told.
@@ -286,7 +375,10 @@ impl Agent<'_> {
                     Err(error) => {
                         let Some(linger) = self.options.linger else {
                             return match error {
-                                StreamError::Closed => Ok(()),
+                                StreamError::Closed => {
+                                    self.leave();
+                                    Ok(())
+                                }
                                 error => Err(error.into()),
                             };
                         };
@@ -297,16 +389,12 @@ impl Agent<'_> {
             }
             // After that: who joins may have seen that the connection ended.
             if let Some(joined) = self.at_the_door(connection.is_none()) {
-                let Joined {
-                    input,
-                    output,
-                    stream,
-                } = joined;
-                connection = Some(Connection::new(input, output, Some(stream))?);
+                connection = Some(Connection::of(joined)?);
                 until = None;
             }
             let left = until.map(|until: Instant| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
+                self.leave();
                 return Ok(());
             }
             self.wait(connection.as_ref(), left)?;
@@ -336,7 +424,9 @@ impl Agent<'_> {
     /// Takes over what the watcher and its threads have seen.
     fn take_in(&mut self) {
         for life in self.watcher.changes() {
-            self.feed.life(&life);
+            let counts = life.running() && life.instrumented() == Some(true);
+            self.feed
+                .life(&life, counts.then(|| directory::of_life(&life)));
         }
         self.feed.states(self.outbox.take());
     }
@@ -345,7 +435,7 @@ impl Agent<'_> {
     fn at_the_door(&mut self, free: bool) -> Option<Joined> {
         self.resident.free = free;
         // Who was turned away knows why; for this agent nothing has changed.
-        door::answer(&self.listener, &self.resident).unwrap_or_default()
+        door::answer(self.listener, &self.resident).unwrap_or_default()
     }
 
     /// Hears what covtap says, and says what is new.
@@ -397,6 +487,8 @@ impl Agent<'_> {
                 }
             }
             ToAgent::Read { id } => {
+                // What has only just been found is of it: covtap may ask right after its hello.
+                self.watcher.settle().map_err(StreamError::Broken)?;
                 self.read_everything();
                 connection.reads.push(id);
             }
@@ -454,7 +546,7 @@ impl Agent<'_> {
         connection.say(&FromAgent::Hello(answer))?;
         if PROTOCOLS.common(hello.protocol).is_none() {
             // covtap is told the same by the hello.
-            connection.flush(&self.signals)?;
+            connection.flush(self.signals)?;
             return Err(AgentError::Protocol(NoCommonProtocol {
                 who: "who started this agent".into(),
                 theirs_version: hello.covtap,
@@ -510,14 +602,21 @@ impl Agent<'_> {
         Ok(())
     }
 
+    /// Lets go of all, with nobody there to hear of it.
+    fn leave(self) {
+        drop(self.watcher.finish());
+    }
+
     /// Reads everything once more, says it, and lets go of all.
     fn finish(mut self, connection: Option<Connection>) -> Result<(), AgentError> {
         let Some(mut connection) = connection.filter(|connection| connection.greeted) else {
             return Ok(());
         };
+        // What has only just been found counts too.
+        self.watcher.settle().map_err(system("look at what runs"))?;
         self.read_everything();
         while !self.report(&mut connection)? {
-            connection.flush(&self.signals)?;
+            connection.flush(self.signals)?;
             if connection.out.waiting() > 0 {
                 // Nobody takes it.
                 return Ok(());
@@ -533,18 +632,18 @@ impl Agent<'_> {
         for life in watcher.finish() {
             let boring = life.inspection.elf().is_some_and(|elf| elf.go.is_none());
             if !boring {
-                feed.life(&life);
+                feed.life(&life, None);
             }
         }
         feed.states(outbox.take());
         while !feed.send(&mut connection.out)? {
-            connection.flush(&signals)?;
+            connection.flush(signals)?;
             if connection.out.waiting() > 0 {
                 return Ok(());
             }
         }
         connection.say(&FromAgent::Bye)?;
-        connection.flush(&signals)
+        connection.flush(signals)
     }
 }
 
