@@ -52,7 +52,23 @@ Examples:
   covtap stop
 
 Every instrumented process of this machine that covtap may read is collected, whoever started it,
-until `covtap stop`, which exits as `covtap run` does. One session a store (--store).";
+until `covtap stop`, which exits as `covtap run` does. What runs in containers and Kind clusters of this
+machine has their names. With --namespace, --context and the like only what they name is collected, also
+in clusters elsewhere. One session a store (--store).";
+
+const COLLECT_EXAMPLES: &str = "\
+Examples:
+  covtap collect                             every instrumented process of this machine
+  covtap collect -n shop                     the pods of a namespace
+  covtap collect -n shop -w deploy/api --per-replica
+  covtap collect -n shop --stop-for-files    and the files of those that write them: they are ended,
+                                             and brought back
+
+What is meant is said as for `covtap start`. Counters are read once out of the memory of what runs, and
+files are copied that processes have written so far. Nothing is stopped but with --stop-for-files.
+
+Exits with 0, with 3 when nothing was collected, with 4 when an expected process gave no data, and with
+2 when it could not be done.";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
@@ -102,6 +118,20 @@ engines of this machine is looked at: their containers and the Kind clusters in 
 Exits with 0, with 1 when something was not ready in time (--wait), with 3 when nothing matches,
 with 2 when the cluster that was asked for does not answer.";
 
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  covtap build -t api:cover .                        docker build, with coverage
+  covtap build -t api:cover --kind dev .             and into the nodes of a Kind cluster
+  covtap build -f docker/api.Dockerfile --dry-run .  the Dockerfile as the engine would get it
+  covtap build -t api:cover . -- --no-cache          what follows -- is for docker build
+
+The Dockerfile stays as it is: where it has no GOFLAGS argument that reaches `go build`, the engine
+gets a copy with one line more in each stage that builds Go. Every Go program in the image is looked
+at afterwards.
+
+Exits with 0 when the image is instrumented, with 1 when it is not (then it is not loaded), with 2
+when it could not be built.";
+
 const AGENT_EXAMPLES: &str = "\
 Examples:
   docker exec -i kind-worker covtap agent    what covtap run starts on a node where it cannot look itself
@@ -112,11 +142,64 @@ the covtap on the other end has named, and of no other; the end of its standard 
 
 Exits with 0, with 2 when another agent runs here or the other end speaks no common protocol.";
 
+const AGENT_IMAGE_EXAMPLES: &str = "\
+Examples:
+  covtap agent image -o agent.tar            an image with nothing but this program
+  kind load image-archive agent.tar          or push it: skopeo copy oci-archive:agent.tar docker://…
+  covtap run -n shop --agent-image covtap-agent:0.1.0 -- make test-e2e
+
+The same program gives the same bytes. A program that is not static brings the libraries along that it
+runs with here.";
+
+const AGENT_MANIFEST_EXAMPLES: &str = "\
+Examples:
+  covtap agent manifest -n shop                          to read
+  covtap agent manifest -n shop --agent-namespace tools  and for an administrator to allow
+
+covtap run makes these objects itself, where it may. The roles are not bound to anybody.";
+
+const CLEAN_EXAMPLES: &str = "\
+Examples:
+  covtap clean --dry-run                     what there is to do, and where
+  covtap clean                               do it
+  covtap clean --context prod                agents in a cluster too, where a run's folder is gone
+
+Looks into the runs of the store (--store). Data are never removed: `covtap runs rm` does that.
+
+Exits with 0, also when there is nothing to do, with 1 when something was changed by others and is
+left as it is, with 2 when something could not be restored.";
+
+const WIRE_EXAMPLES: &str = "\
+Examples:
+  covtap wire                                a diff: the build argument that instruments the images
+  covtap wire --apply                        do it; covtap unwire takes it out again
+  covtap wire services/api --route files     and GOCOVERDIR with a volume, for services that write files
+  covtap wire --route files --volume hostpath --apply && covtap wire --route files --volume hostpath | git apply
+
+Files get lines, and keep every byte that they have. Go code and templates are never written: what
+belongs into them is part of the diff, which git apply takes. covtap run does the rest: it waits,
+collects and stops.
+
+Exits with 0 when there is nothing to do or it was done, with 1 when there is a diff, with 2 when it
+could not be made.";
+
+const UNWIRE_EXAMPLES: &str = "\
+Examples:
+  covtap unwire                              every file as it was before covtap wire --apply
+  covtap unwire services/api                 the files below this folder
+
+What others have changed since stays; where that is what covtap has put there, it stays too, and is
+named.
+
+Exits with 0, also when there is nothing to do, with 1 when something had to stay, with 2 when
+something could not be restored.";
+
 const REPORT_EXAMPLES: &str = "\
 Examples:
   covtap report                                  the last run, as a table
   covtap report 20261123T1041 --by file          a run, by the beginning of its name
   covtap report --format lcov,cobertura -o cov/  several files into a directory
+  covtap report --per-replica                    the last run, replica by replica
   covtap report ./coverdata                      a GOCOVERDIR, as services wrote it
   covtap report coverage.json --format markdown";
 
@@ -161,10 +244,13 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Run a command, collect the coverage of the services it starts, report
     #[command(after_help = RUN_EXAMPLES)]
-    Run(Run),
+    Run(Box<Run>),
     /// Begin a session in the background that collects until `covtap stop`, across CI steps
     #[command(after_help = START_EXAMPLES)]
-    Start(Start),
+    Start(Box<Start>),
+    /// Collect what runs now, and report
+    #[command(after_help = COLLECT_EXAMPLES)]
+    Collect(Box<Collect>),
     /// Read the counters of everything that runs, under a name
     Mark {
         /// Letters, digits, blanks and - _ . +
@@ -184,12 +270,28 @@ pub(crate) enum Command {
     /// Show how the coverage of running processes grows
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Watch),
+    /// Build an image with coverage out of a Dockerfile that knows nothing of it
+    #[command(after_help = BUILD_EXAMPLES)]
+    Build(Build),
+    /// Show what a repository lacks for its coverage, as a diff, or put it there
+    #[command(after_help = WIRE_EXAMPLES)]
+    Wire(Wire),
+    /// Take out what `covtap wire --apply` has put into a repository
+    #[command(after_help = UNWIRE_EXAMPLES)]
+    Unwire {
+        /// A folder or file
+        #[arg(value_name = "PATH", default_value = ".")]
+        path: PathBuf,
+    },
     /// List the containers and pods that would be watched, or wait until they are ready
     #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
     /// Watch the machine for a covtap elsewhere, over standard input and output
     #[command(after_help = AGENT_EXAMPLES)]
     Agent(Agent),
+    /// Undo what runs that were killed have left in clusters: services scaled to zero, agents
+    #[command(after_help = CLEAN_EXAMPLES)]
+    Clean(Cleaning),
     /// List and remove runs
     Runs(Runs),
     /// A drop-in for `go tool covdata` that needs no Go
@@ -232,11 +334,34 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) selecting: Selecting,
     #[command(flatten)]
+    pub(crate) reaching: Reaching,
+    #[command(flatten)]
     pub(crate) collecting: Collecting,
+    #[command(flatten)]
+    pub(crate) following: Following,
     #[command(flatten)]
     pub(crate) ending: Ending,
     #[command(flatten)]
     pub(crate) reporting: RunReporting,
+    #[command(flatten)]
+    pub(crate) replicas: PerReplica,
+}
+
+/// `--per-replica`.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Reporting")]
+pub(crate) struct PerReplica {
+    /// Each replica's own coverage beside that of all: a table, and a directory of reports for each
+    #[arg(long, env = "COVTAP_PER_REPLICA", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    per_replica: Option<bool>,
+}
+
+impl PerReplica {
+    /// Whether it was asked for.
+    pub(crate) fn asked(&self) -> bool {
+        self.per_replica == Some(true)
+    }
 }
 
 /// `covtap start`.
@@ -251,9 +376,34 @@ pub(crate) struct Start {
           default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub(crate) since_run: Option<bool>,
     #[command(flatten)]
+    pub(crate) selecting: Selecting,
+    #[command(flatten)]
+    pub(crate) reaching: Reaching,
+    #[command(flatten)]
     pub(crate) collecting: Collecting,
     #[command(flatten)]
+    pub(crate) following: Following,
+    #[command(flatten)]
+    pub(crate) stopping: Stopping,
+    #[command(flatten)]
     pub(crate) reporting: RunReporting,
+}
+
+/// `covtap collect`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Collect {
+    #[command(flatten)]
+    pub(crate) selecting: Selecting,
+    #[command(flatten)]
+    pub(crate) reaching: Reaching,
+    #[command(flatten)]
+    pub(crate) collecting: Collecting,
+    #[command(flatten)]
+    pub(crate) stopping: Stopping,
+    #[command(flatten)]
+    pub(crate) reporting: RunReporting,
+    #[command(flatten)]
+    pub(crate) replicas: PerReplica,
 }
 
 /// Which services are meant, in kubectl's words.
@@ -308,6 +458,23 @@ pub(crate) struct Selecting {
     pub(crate) local: Option<bool>,
 }
 
+/// How processes are reached that covtap cannot look into from here.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Reaching {
+    /// The covtap that is put into nodes of clusters, where that has to be another one: built for Linux and
+    /// for their processor [default: this one]
+    #[arg(long, value_name = "FILE", env = "COVTAP_AGENT_BINARY")]
+    pub(crate) agent_binary: Option<PathBuf>,
+    /// The image of agents for nodes that Kubernetes alone reaches (covtap agent image): a DaemonSet of it
+    /// is there as long as the run is
+    #[arg(long, value_name = "IMAGE", env = "COVTAP_AGENT_IMAGE")]
+    pub(crate) agent_image: Option<String>,
+    /// The namespace of that DaemonSet, which has to be there and to let pods see their node
+    /// [default: one of its own, removed afterwards]
+    #[arg(long, value_name = "NAMESPACE", env = "COVTAP_AGENT_NAMESPACE")]
+    pub(crate) agent_namespace: Option<String>,
+}
+
 /// What is collected and expected.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Collecting")]
@@ -316,7 +483,8 @@ pub(crate) struct Collecting {
     /// May be repeated [env: COVTAP_FILES, separated by `:`]
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<Vec<PathBuf>>,
-    /// Expect data from every process of this name (base name of the executable)
+    /// Expect data from every process of this name (base name of the executable) or of this workload
+    /// (deployment/api). A pod of it that is ready and not instrumented ends the run
     #[arg(
         long,
         value_name = "NAME",
@@ -352,6 +520,12 @@ pub(crate) struct Collecting {
         value_delimiter = ','
     )]
     pub(crate) route: Option<Vec<Route>>,
+}
+
+/// How processes are followed.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Collecting")]
+pub(crate) struct Following {
     /// How processes are found as they start [default: auto]
     #[arg(long, value_name = "MEANS", env = "COVTAP_WATCHING")]
     pub(crate) watching: Option<Watching>,
@@ -404,10 +578,29 @@ pub(crate) struct Ending {
     /// 500ms, 2m [default: 10s]
     #[arg(long, value_name = "TIME", env = "COVTAP_GRACE", value_parser = parse_duration)]
     pub(crate) grace: Option<Duration>,
+    /// End services in clusters gracefully, so that they write their files, and bring them back: they are
+    /// scaled to zero when CMD has ended [default: only with --route files]
+    #[arg(long, env = "COVTAP_STOP_FOR_FILES", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) stop_for_files: Option<bool>,
     /// Send no SIGTERM to what still runs after the grace period
     #[arg(long, env = "COVTAP_LEAVE_RUNNING", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
     pub(crate) leave_running: Option<bool>,
+}
+
+/// How services are ended so that they write their files.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Ending")]
+pub(crate) struct Stopping {
+    /// End services in clusters gracefully, so that they write their files, and bring them back
+    /// [default: with `covtap start --route files`]
+    #[arg(long, env = "COVTAP_STOP_FOR_FILES", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    pub(crate) stop_for_files: Option<bool>,
+    /// How long they may take to end [default: 10s]
+    #[arg(long, value_name = "TIME", env = "COVTAP_GRACE", value_parser = parse_duration)]
+    pub(crate) grace: Option<Duration>,
 }
 
 /// Reports of `covtap run`.
@@ -442,6 +635,8 @@ pub(crate) struct Report {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) table: Table,
+    #[command(flatten)]
+    pub(crate) replicas: PerReplica,
     #[command(flatten)]
     pub(crate) counting: Counting,
 }
@@ -492,6 +687,98 @@ pub(crate) struct Inspect {
     /// As text or as JSON (schemas/inspect-1.schema.json)
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: ListFormat,
+}
+
+/// `covtap wire`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Wire {
+    /// The repository, or a folder of it
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// How coverage is to come [default: tap]
+    #[arg(long, value_name = "ROUTE", env = "COVTAP_WIRE_ROUTE")]
+    pub(crate) route: Option<WireRoute>,
+    /// What services write their files to, with --route files [default: emptydir]
+    #[arg(long, value_name = "VOLUME", env = "COVTAP_WIRE_VOLUME")]
+    pub(crate) volume: Option<WireVolume>,
+    /// The directory in containers, with --route files [default: /coverdata]
+    #[arg(long, value_name = "DIR", env = "COVTAP_WIRE_DIRECTORY")]
+    pub(crate) directory: Option<String>,
+    /// A workload or container; may be repeated [default: those whose image is built here]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "COVTAP_WIRE_SERVICE",
+        value_delimiter = ','
+    )]
+    pub(crate) service: Vec<String>,
+    /// Write the files
+    #[arg(long)]
+    pub(crate) apply: bool,
+}
+
+/// How coverage is to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WireRoute {
+    /// Out of memory: only the build is instrumented
+    #[default]
+    Tap,
+    /// From files that services write: the whole chain, from the host to the process
+    Files,
+}
+
+/// What services write their files to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WireVolume {
+    /// A directory that lives as long as the pod
+    #[default]
+    Emptydir,
+    /// A directory of the node, which Kind nodes share with this machine
+    Hostpath,
+    /// A claim
+    Pvc,
+}
+
+/// `covtap build`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Build {
+    /// The build context
+    #[arg(value_name = "CONTEXT", default_value = ".")]
+    pub(crate) context: PathBuf,
+    /// The Dockerfile [default: Dockerfile in the context]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Name of the image; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// An argument for the Dockerfile; may be repeated. GOFLAGS keeps what is given here
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) build_arg: Vec<String>,
+    /// Build only up to this stage
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Packages that count, as `go build -coverpkg` takes them [default: those of the main module]
+    #[arg(long, value_name = "PATTERNS", env = "COVTAP_COVERPKG")]
+    pub(crate) coverpkg: Option<String>,
+    /// Docker or Podman [default: the first of them on PATH]
+    #[arg(long, value_name = "NAME", env = "COVTAP_ENGINE")]
+    pub(crate) engine: Option<EngineName>,
+    /// Load the image into the nodes of this Kind cluster
+    #[arg(long, value_name = "CLUSTER", env = "COVTAP_KIND")]
+    pub(crate) kind: Option<String>,
+    /// Print the Dockerfile that the engine would get, and build nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// More arguments for the engine's build
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) engine_arguments: Vec<OsString>,
+}
+
+/// A container engine that builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    Docker,
+    Podman,
 }
 
 /// `covtap tap`.
@@ -551,9 +838,27 @@ pub(crate) struct Ls {
     pub(crate) selecting: Selecting,
 }
 
+/// `covtap clean`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cleaning {
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Look for agents of other runs in the cluster of this context too: those that a process of this
+    /// machine has made that is no more are removed, others are named
+    #[arg(long, value_name = "NAME", env = "COVTAP_CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// The same in the cluster of this kubeconfig
+    #[arg(long, value_name = "FILE", env = "COVTAP_KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
 /// `covtap agent`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Agent {
+    #[command(subcommand)]
+    pub(crate) command: Option<AgentCommand>,
     /// Which processes it looks at; of what it finds it sends what the other end has selected
     #[arg(long, value_name = "SCOPE", default_value = "machine")]
     pub(crate) scope: AgentScope,
@@ -567,6 +872,62 @@ pub(crate) struct Agent {
     /// carry on with it [default: end at once]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) linger: Option<Duration>,
+    /// Speak with nobody yet: wait here for whoever comes with --join, one after the other
+    #[arg(long)]
+    pub(crate) stay: bool,
+    /// Be no agent: hand standard input and output over to the one that waits here (--stay)
+    #[arg(long, conflicts_with_all = ["stay", "scope", "watching", "every", "linger", "namespace"])]
+    pub(crate) join: bool,
+    /// Send nothing but what is of pods in this namespace, whatever is selected; may be repeated. The
+    /// names of the folders in /var/log/pods tell
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    pub(crate) namespace: Vec<String>,
+}
+
+/// What there is to do for agents beforehand.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Write this program as an image, for `covtap run --agent-image`
+    #[command(after_help = AGENT_IMAGE_EXAMPLES)]
+    Image(AgentImage),
+    /// Print what `covtap run --agent-image` makes in a cluster, and the rights that it needs
+    #[command(after_help = AGENT_MANIFEST_EXAMPLES)]
+    Manifest(AgentManifest),
+}
+
+/// `covtap agent manifest`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["namespace", "all_namespaces"]))]
+pub(crate) struct AgentManifest {
+    /// A namespace whose pods are looked into; may be repeated
+    #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',')]
+    pub(crate) namespace: Vec<String>,
+    /// The pods of all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// The image of the agents
+    #[arg(long, value_name = "IMAGE", default_value = concat!("covtap-agent:", env!("CARGO_PKG_VERSION")))]
+    pub(crate) agent_image: String,
+    /// The namespace of the DaemonSet [default: one of its own]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) agent_namespace: Option<String>,
+    /// With the exec hold, which needs SYS_ADMIN: as for covtap run --watching hold
+    #[arg(long)]
+    pub(crate) hold: bool,
+}
+
+/// `covtap agent image`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct AgentImage {
+    /// Where the archive goes [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The image's name and tag [default: covtap-agent:VERSION]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A static covtap for Linux instead of this one: for nodes with another processor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) binary: Option<PathBuf>,
 }
 
 /// Which processes an agent looks at.
@@ -689,7 +1050,7 @@ mod tests {
 
     #[test]
     fn every_flag_has_an_environment_variable() {
-        for name in ["run", "report", "start"] {
+        for name in ["run", "report", "start", "collect"] {
             let mut command = Args::command();
             command.build();
             let sub = command.find_subcommand(name).unwrap();

@@ -53,6 +53,7 @@ pub(crate) struct RunConfig {
     pub(crate) allow_incomplete: Option<bool>,
     pub(crate) grace: Option<Word<Seconds>>,
     pub(crate) leave_running: Option<bool>,
+    pub(crate) stop_for_files: Option<bool>,
     pub(crate) keep_args: Option<bool>,
     pub(crate) route: Option<Vec<Word<Route>>>,
     pub(crate) watching: Option<Word<Watching>>,

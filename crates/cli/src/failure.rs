@@ -33,25 +33,16 @@ impl Failure {
         if self.is_broken_pipe() {
             return ExitCode::SUCCESS;
         }
-        output::error(&self.text());
-        if let Some(hint) = &self.hint {
-            output::hint(hint);
-        }
+        self.tell();
         ExitCode::from(Exit::Failure.code())
     }
 
-    fn text(&self) -> String {
-        let mut text = self.error.to_string();
-        let mut source = self.error.source();
-        while let Some(error) = source {
-            let more = error.to_string();
-            // Some errors repeat their source in their own text.
-            if !text.ends_with(&more) {
-                text = format!("{text}: {more}");
-            }
-            source = error.source();
+    /// Prints it to stderr.
+    pub(crate) fn tell(&self) {
+        output::error(&text(self.error.as_ref()));
+        if let Some(hint) = &self.hint {
+            output::hint(hint);
         }
-        printable(&text).into_owned()
     }
 
     fn is_broken_pipe(&self) -> bool {
@@ -65,6 +56,21 @@ impl Failure {
         }
         false
     }
+}
+
+/// An error and what it came from, on one line.
+pub(crate) fn text(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        // Some errors repeat their source in their own text.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    printable(&text).into_owned()
 }
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {

@@ -4,14 +4,17 @@ mod args;
 mod commands;
 mod config;
 mod covdata;
+mod engine_door;
 mod failure;
 #[cfg(target_os = "linux")]
 mod interrupt;
 mod ledger_table;
 mod output;
 mod place;
+mod pod_door;
 mod progress;
 mod settings;
+mod stopping;
 mod surroundings;
 mod units;
 
@@ -32,8 +35,9 @@ fn main() -> ExitCode {
 fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
     output::set_color(args.global.color);
     match args.command {
-        Command::Run(run) => commands::run::run(&args.global, run),
-        Command::Start(start) => commands::session::start(&args.global, start),
+        Command::Run(run) => commands::run::run(&args.global, *run),
+        Command::Start(start) => commands::session::start(&args.global, *start),
+        Command::Collect(collect) => commands::collect::run(&args.global, *collect),
         Command::Mark { name } => commands::session::mark(&args.global, &name),
         Command::Stop => commands::session::stop(&args.global),
         Command::Report(report) => commands::report::run(&args.global, report),
@@ -51,11 +55,15 @@ fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
         Command::Watch(watch) => commands::watch::run(&watch),
         #[cfg(not(target_os = "linux"))]
         Command::Watch(_) => Err("only on Linux can covtap watch processes".into()),
+        Command::Build(build) => commands::build::run(&build),
+        Command::Wire(wire) => commands::wire::run(&args.global, &wire),
+        Command::Unwire { path } => commands::unwire::run(&args.global, &path),
         Command::Ls(ls) => commands::ls::run(&ls),
         #[cfg(target_os = "linux")]
         Command::Agent(agent) => commands::agent::run(&agent),
         #[cfg(not(target_os = "linux"))]
         Command::Agent(_) => Err("only on Linux can covtap watch a machine".into()),
+        Command::Clean(clean) => commands::clean::run(&args.global, &clean),
         Command::Runs(runs) => commands::runs::run(&args.global, runs),
         Command::Covdata { args } => Ok(covdata::run(&args)),
         #[cfg(target_os = "linux")]

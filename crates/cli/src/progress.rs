@@ -113,12 +113,22 @@ impl Observer for Progress {
             }
             Event::Watching { name } => output::note(&format!("watching {}", printable(name))),
             Event::Ready(preflight) => output::note(&ready(preflight)),
+            Event::Stopped { because } => {
+                output::error(&printable(because));
+                output::note("the command is asked to end (SIGTERM)");
+            }
             Event::Trouble(problem) => {
                 if problem.severity != Severity::Note {
                     self.finish();
                     output::warning(&problem.to_string());
                 }
             }
+            Event::Stopping { name, replicas } => output::note(&format!(
+                "{} is ended so that it writes its files: {}",
+                printable(name),
+                count(*replicas as usize, "replica", "replicas")
+            )),
+            Event::Restoring => output::note("what was ended is brought back"),
             Event::Collecting { files } => {
                 self.live(format!(
                     "reading {}",
@@ -145,7 +155,10 @@ fn ready(preflight: &Preflight) -> String {
                 described(directory)
             )
         }
-        Found::NotInstrumented { programs } => format!(
+        Found::NotInstrumented { programs, .. } if programs.is_empty() => {
+            format!("{name} is ready: not instrumented: no Go program runs in it")
+        }
+        Found::NotInstrumented { programs, .. } => format!(
             "{name} is ready: not instrumented: {}",
             printable(&programs.join(", "))
         ),

@@ -10,8 +10,8 @@ use covtap_live::session::{Options, Routes};
 use covtap_report::exclude::Exclusions;
 use covtap_report::format::{By, Format, Sort};
 
-use crate::args::{Collecting, Report, Route, Run, RunReporting, Watching};
-use crate::config::{Config, ReportConfig, Word};
+use crate::args::{Collecting, Following, Report, Route, Run, RunReporting, Stopping, Watching};
+use crate::config::{Config, ReportConfig, RunConfig, Word};
 use crate::failure::Failure;
 use crate::place::Place;
 
@@ -39,17 +39,21 @@ pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies
     let Run {
         command,
         selecting: _,
+        reaching: _,
         collecting,
+        following,
         ending,
         reporting,
+        replicas: _,
     } = args;
-    let (mut options, copies) = of_session(place, collecting, reporting)?;
+    let (mut options, copies) = of_session(place, collecting, following, reporting)?;
     let config = &place.config.run;
     options.command = command;
-    options.grace = ending
-        .grace
-        .or(config.grace.map(|g| g.0.0))
-        .unwrap_or(GRACE);
+    let stopping = Stopping {
+        grace: ending.grace,
+        stop_for_files: ending.stop_for_files,
+    };
+    self::stopping(&mut options, &stopping, config);
     options.leave_running = ending
         .leave_running
         .or(config.leave_running)
@@ -57,10 +61,22 @@ pub(crate) fn of_run(place: &Place, args: Run) -> Result<(Options, Option<Copies
     Ok((options, copies))
 }
 
-/// `covtap start`: a session without a command.
+/// How services are ended for their files.
+pub(crate) fn stopping(options: &mut Options, args: &Stopping, config: &RunConfig) {
+    options.grace = args.grace.or(config.grace.map(|g| g.0.0)).unwrap_or(GRACE);
+    // Without a route through memory, nothing else tells what a service that runs has covered.
+    let only_files = options.routes.files && !options.routes.tap && !options.routes.exit;
+    options.stop_for_files = args
+        .stop_for_files
+        .or(config.stop_for_files)
+        .unwrap_or(only_files);
+}
+
+/// A session without a command.
 pub(crate) fn of_session(
     place: &Place,
     collecting: Collecting,
+    following: Following,
     reporting: RunReporting,
 ) -> Result<(Options, Option<Copies>), Failure> {
     let config = &place.config.run;
@@ -85,12 +101,12 @@ pub(crate) fn of_session(
             exit: routes.contains(&Route::Exit),
             files: routes.contains(&Route::Files),
         });
-    let watching = collecting.watching.or(config.watching.map(|w| w.0));
+    let watching = following.watching.or(config.watching.map(|w| w.0));
     let options = Options {
         command: Vec::new(),
         routes,
         means: watching.unwrap_or(Watching::Auto).means(),
-        every: collecting
+        every: following
             .every
             .or(config.every.map(|e| e.0.0))
             .unwrap_or(EVERY)
@@ -125,6 +141,7 @@ pub(crate) fn of_session(
         since_run: false,
         grace: GRACE,
         leave_running: false,
+        stop_for_files: false,
         allow_incomplete: collecting
             .allow_incomplete
             .or(config.allow_incomplete)

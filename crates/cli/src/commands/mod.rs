@@ -2,6 +2,9 @@
 
 #[cfg(target_os = "linux")]
 pub(crate) mod agent;
+pub(crate) mod build;
+pub(crate) mod clean;
+pub(crate) mod collect;
 pub(crate) mod completions;
 #[cfg(target_os = "linux")]
 pub(crate) mod hold;
@@ -9,11 +12,14 @@ pub(crate) mod hold;
 pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod man;
+mod replicas;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod session;
 #[cfg(target_os = "linux")]
 pub(crate) mod tap;
+pub(crate) mod unwire;
 #[cfg(target_os = "linux")]
 pub(crate) mod watch;
+pub(crate) mod wire;

@@ -9,8 +9,10 @@ use covtap_live::collect;
 use covtap_live::store::{Folder, StoreError, write_atomically};
 use covtap_model::coverage::Coverage;
 use covtap_model::problem::Severity;
+use covtap_profile::go::directory::Scan;
 use covtap_report::format::{self, Format, read_json, write_files};
 
+use super::replicas;
 use crate::args::{Global, Report};
 use crate::failure::Failure;
 use crate::output;
@@ -20,6 +22,9 @@ use crate::settings::{self, GENERATOR, Reporting, exclusions};
 pub(crate) fn run(global: &Global, args: Report) -> Result<ExitCode, Failure> {
     let place = Place::find(global)?;
     let settings = settings::of_report(&args, &place.config);
+    if args.replicas.asked() {
+        return replicas::report(&place, &args.sources, &settings);
+    }
     if settings.output.is_none() && settings.formats.len() > 1 {
         return Err(Failure::new("several formats do not fit into one stream")
             .hint("name a directory with --output DIR".to_owned()));
@@ -60,6 +65,8 @@ enum Source {
     Document(PathBuf),
     /// Directories with covmeta and covcounters.
     Directories(Vec<PathBuf>),
+    /// A run that goes on, or was cut short before it had made its document.
+    Unfinished(Folder),
 }
 
 fn read(place: &Place, sources: &[PathBuf], settings: &Reporting) -> Result<Coverage, Failure> {
@@ -84,27 +91,46 @@ fn read(place: &Place, sources: &[PathBuf], settings: &Reporting) -> Result<Cove
             Ok(coverage)
         }
         Source::Directories(directories) => {
+            let names: Vec<String> = directories
+                .iter()
+                .map(|d| d.display().to_string())
+                .collect();
             let found = collect::files(&directories);
-            let (checkout, unreadable) = Checkout::open(&root);
-            let (coverage, problems) = collect::document_of(&found.pods, GENERATOR, &checkout);
-            let all = found.problems.into_iter().chain(problems);
-            let Some(mut coverage) = coverage else {
-                for problem in all {
-                    output::warning(&problem.to_string());
-                }
-                let names: Vec<String> = directories
-                    .iter()
-                    .map(|d| d.display().to_string())
-                    .collect();
-                return Err(Failure::new(format!("no coverage data in {}", names.join(", ")))
-                    .hint("covmeta files alone mean that services started and did not end by themselves".to_owned()));
-            };
-            coverage.problems.extend(all);
-            checkout.refine(&mut coverage, &exclusions(&settings.exclude, true)?);
-            coverage.problems.extend(unreadable);
-            Ok(coverage)
+            of_files(found, &names.join(", "), &root, settings)
+        }
+        Source::Unfinished(folder) => {
+            let what = format!("run {}", folder.id());
+            output::warning(&format!(
+                "{what} did not end: reported is what was read last of each process"
+            ));
+            of_files(collect::unfinished(&folder), &what, &root, settings)
         }
     }
+}
+
+/// The document of coverage files, mapped to the repository.
+fn of_files(
+    found: Scan,
+    what: &str,
+    root: &Path,
+    settings: &Reporting,
+) -> Result<Coverage, Failure> {
+    let (checkout, unreadable) = Checkout::open(root);
+    let (coverage, problems) = collect::document_of(&found.pods, GENERATOR, &checkout);
+    let all = found.problems.into_iter().chain(problems);
+    let Some(mut coverage) = coverage else {
+        for problem in all {
+            output::warning(&problem.to_string());
+        }
+        return Err(Failure::new(format!("no coverage data in {what}")).hint(
+            "covmeta files alone mean that services started and did not end by themselves"
+                .to_owned(),
+        ));
+    };
+    coverage.problems.extend(all);
+    checkout.refine(&mut coverage, &exclusions(&settings.exclude, true)?);
+    coverage.problems.extend(unreadable);
+    Ok(coverage)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +146,13 @@ fn source(place: &Place, sources: &[PathBuf]) -> Result<Source, Failure> {
         [one] => {
             if one.is_dir() {
                 let document = one.join("coverage.json");
-                let of_run = one.join("run.json").is_file();
-                return Ok(if of_run && document.is_file() {
+                let has = |name: &str| one.join(name).is_file();
+                return Ok(if !has("run.json") {
+                    Source::Directories(vec![one.clone()])
+                } else if document.is_file() {
                     Source::Document(document)
+                } else if !has("ledger.json") {
+                    Source::Unfinished(Folder::at(one))
                 } else {
                     Source::Directories(vec![one.clone()])
                 });
@@ -149,8 +179,9 @@ fn source(place: &Place, sources: &[PathBuf]) -> Result<Source, Failure> {
     }
 }
 
-fn stored(place: &Place, name: &str) -> Result<Source, Failure> {
-    let folder: Folder = place.store.find(name).map_err(|error| {
+/// The run with a name, the beginning of one, or `latest`.
+pub(super) fn run_called(place: &Place, name: &str) -> Result<Folder, Failure> {
+    place.store.find(name).map_err(|error| {
         let hint = match &error {
             StoreError::Unknown { .. } if Path::new(name).extension().is_some() => {
                 Some(format!("there is no file {name} either"))
@@ -158,10 +189,17 @@ fn stored(place: &Place, name: &str) -> Result<Source, Failure> {
             other => other.hint(),
         };
         Failure::new(error).hint(hint)
-    })?;
+    })
+}
+
+fn stored(place: &Place, name: &str) -> Result<Source, Failure> {
+    let folder = run_called(place, name)?;
     let document = folder.path().join("coverage.json");
     if document.is_file() {
         return Ok(Source::Document(document));
+    }
+    if !folder.path().join("ledger.json").is_file() {
+        return Ok(Source::Unfinished(folder));
     }
     Err(
         Failure::new(format!("run {} collected nothing", folder.id())).hint(format!(

@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use covtap_live::session::{self, Finished};
+use covtap_live::session::{self, Finished, Options, SessionError};
 use covtap_live::surroundings::Surroundings;
 use covtap_model::exit::Exit;
 use covtap_model::ledger::Ledger;
-use covtap_model::problem::Severity;
+use covtap_model::problem::{Severity, printable};
 use covtap_report::format::{self, Format};
 
+use super::replicas;
 use super::report::write_to;
-use crate::args::{Global, Run};
+use crate::args::{Global, Run, Watching};
 use crate::failure::Failure;
 use crate::ledger_table;
 use crate::output::{self, HEAD};
@@ -24,7 +25,9 @@ const SHOWN_PROBLEMS: usize = 10;
 
 pub(crate) fn run(global: &Global, args: Run) -> Result<ExitCode, Failure> {
     let place = Place::find(global)?;
-    let mut around = Around::start(&args.selecting)?;
+    let hold = args.following.watching == Some(Watching::Hold);
+    let mut around = Around::start(&args.selecting, &args.reaching, hold)?;
+    let per_replica = args.replicas.asked();
     let (options, copies) = settings::of_run(&place, args)?;
     let mut progress = Progress::new();
     let surroundings = around
@@ -32,11 +35,27 @@ pub(crate) fn run(global: &Global, args: Run) -> Result<ExitCode, Failure> {
         .map(|around| around as &mut dyn Surroundings);
     let result = session::run(&place.store, &options, surroundings, &mut progress);
     progress.finish();
+    if let Some(around) = &around {
+        around.end();
+    }
+    conclude(&place, result, (&options, copies), per_replica)
+}
+
+/// Shows a run that has ended, and writes what else is to be written of it.
+pub(super) fn conclude(
+    place: &Place,
+    result: Result<Finished, SessionError>,
+    (options, copies): (&Options, Option<Copies>),
+    per_replica: bool,
+) -> Result<ExitCode, Failure> {
     let finished = result.map_err(|error| {
         let hint = error.hint();
         Failure::new(error).hint(hint)
     })?;
-    summary(&place, &finished);
+    summary(place, &finished);
+    if per_replica {
+        replicas::of_run(place, &finished, options)?;
+    }
     let mut code = finished.exit_code;
     if let (Some(copies), Some(coverage)) = (&copies, &finished.coverage) {
         let Copies { formats, path } = copies;
@@ -112,7 +131,9 @@ fn problems(ledger: &Ledger) {
 
 /// Says where the exit code comes from, when that is not plain.
 fn say_code(finished: &Finished, allow_incomplete: bool) {
-    if let Some(status) = finished.status.filter(|s| s.code() != 0) {
+    if let Some(because) = &finished.stopped {
+        output::error(&format!("stopped before its time: {}", printable(because)));
+    } else if let Some(status) = finished.status.filter(|s| s.code() != 0) {
         output::note(&format!(
             "the command ended with {status}; covtap exits with {} as well (its own word is {})",
             status.code(),

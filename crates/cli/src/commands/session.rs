@@ -7,17 +7,19 @@ use std::process::{Command, ExitCode, Stdio};
 
 use covtap_live::background::{self, Control, ControlError, checked_name};
 use covtap_live::session::Finished;
+use covtap_live::surroundings::Surroundings;
 use covtap_model::ledger::Ledger;
 use covtap_report::format::{self, read_json};
 
 use super::report::write_to;
 use super::run::summary;
-use crate::args::{Global, Start};
+use crate::args::{Global, Start, Watching};
 use crate::failure::Failure;
 use crate::output::{self, HEAD};
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::settings;
+use crate::surroundings::Around;
 use crate::units::count;
 
 /// What the session in the foreground prints before the run's folder.
@@ -29,7 +31,7 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<ExitCode, Failure> {
         return serve(&place, args);
     }
     // What is wrong with the settings is said here, not in a log.
-    settings::of_session(&place, args.collecting, args.reporting)?;
+    settings::of_session(&place, args.collecting, args.following, args.reporting)?;
     let control = Control::of(&place.store);
     let log = control.prepare().map_err(failure)?;
     // The same words again; the process group is its own, so that Ctrl-C at this terminal is not meant
@@ -61,7 +63,12 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<ExitCode, Failure> {
 }
 
 fn serve(place: &Place, args: Start) -> Result<ExitCode, Failure> {
-    let (mut options, copies) = settings::of_session(place, args.collecting, args.reporting)?;
+    let hold = args.following.watching == Some(Watching::Hold);
+    let around = Around::start(&args.selecting, &args.reaching, hold)?;
+    let mut around = around.map(Around::with_what_runs);
+    let (mut options, copies) =
+        settings::of_session(place, args.collecting, args.following, args.reporting)?;
+    settings::stopping(&mut options, &args.stopping, &place.config.run);
     options.since_run = args.since_run.unwrap_or(false);
     Control::of(&place.store).prepare().map_err(failure)?;
     let ready = |folder: &covtap_live::store::Folder| {
@@ -70,8 +77,14 @@ fn serve(place: &Place, args: Start) -> Result<ExitCode, Failure> {
         let _ = output::data(line.as_bytes());
     };
     let mut progress = Progress::new();
-    let result = background::serve(&place.store, &options, ready, &mut progress);
+    let surroundings = around
+        .as_mut()
+        .map(|around| around as &mut dyn Surroundings);
+    let result = background::serve(&place.store, &options, surroundings, ready, &mut progress);
     progress.finish();
+    if let Some(around) = &around {
+        around.end();
+    }
     let finished = result.map_err(|error| {
         let hint = error.hint();
         Failure::new(error).hint(hint)
@@ -120,6 +133,7 @@ pub(crate) fn stop(global: &Global) -> Result<ExitCode, Failure> {
             ledger,
             coverage,
             exit_code: stopped.exit_code,
+            stopped: None,
         },
     );
     Ok(ExitCode::from(stopped.exit_code))

@@ -9,6 +9,7 @@
 #[path = "../programs/mod.rs"]
 mod programs;
 mod reads;
+mod stays;
 mod surroundings;
 
 use std::fs;

@@ -2,36 +2,59 @@
 //! root, without capabilities, GOCOVERDIR or volume; three replicas on two nodes, one of which is killed
 //! with -9. Of each replica and handler the counts are those that its clients saw.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use covtap_model::ledger::{Outcome, Route, Target};
 
-use crate::place::{PATIENCE, Place};
-use crate::{Cluster, covtap, load, output};
+use crate::place::{HANDLERS, PATIENCE, Place, Run};
+use crate::{Cluster, load};
 
-const NAMESPACE: &str = "exact";
-const HANDLERS: usize = 20;
-const PORT: u16 = 30077;
-/// Requests before the kill, and after it.
+/// Requests that are answered before the kill, and after it.
 const REQUESTS: usize = 600;
+
+/// Where the service runs.
+pub(crate) struct Ground {
+    pub(crate) namespace: &'static str,
+    /// Its port on every node.
+    pub(crate) port: u16,
+}
+
+impl Ground {
+    /// The service there.
+    pub(crate) fn manifest(&self) -> String {
+        include_str!("numbered.yaml")
+            .replace("exact", self.namespace)
+            .replace("30077", &self.port.to_string())
+    }
+}
 
 /// What the clients saw: answers of each pod and handler, requests that nobody answered, and
 /// connections that nobody took.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     refused: u64,
     answered: BTreeMap<(String, usize), u64>,
     unanswered: BTreeMap<usize, u64>,
 }
 
 impl Seen {
+    /// How many replicas have answered.
+    fn replicas(&self) -> usize {
+        let pods: BTreeSet<_> = self.answered.keys().map(|(pod, _)| pod).collect();
+        pods.len()
+    }
+
+    /// How many requests were answered.
+    pub(crate) fn all(&self) -> usize {
+        let all: u64 = self.answered.values().sum();
+        all.try_into().unwrap()
+    }
+
     /// Asks for a handler over a connection of its own, so that requests spread over the replicas.
-    fn ask(&mut self, address: &str, handler: usize) {
+    pub(crate) fn ask(&mut self, address: &str, handler: usize) {
         // Who is refused has asked nobody.
         let Ok(stream) = TcpStream::connect(address) else {
             self.refused += 1;
@@ -57,61 +80,6 @@ fn answer(mut stream: TcpStream, handler: usize) -> Option<String> {
     Some(pod.to_owned())
 }
 
-/// How often each handler of one target was entered.
-fn entered(place: &Place, target: &Target) -> Vec<u64> {
-    let file = place.path().join("profile");
-    let mut textfmt = covtap(place);
-    textfmt.args(["covdata", "textfmt"]);
-    textfmt.arg(format!("-i={}", place.alone(target).display()));
-    output(textfmt.arg(format!("-o={}", file.display())));
-    // Each handler is a line of its own, in their order: the last ones of the file.
-    let text = fs::read_to_string(&file).unwrap();
-    let mut lines: Vec<(u64, u64)> = text
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let (place, count) = line.rsplit_once(' ').unwrap();
-            let line = place.split(':').nth(1).unwrap().split('.').next().unwrap();
-            (line.parse().unwrap(), count.parse().unwrap())
-        })
-        .collect();
-    lines.sort_unstable();
-    let handlers = lines.split_off(lines.len() - HANDLERS);
-    handlers.into_iter().map(|(_, count)| count).collect()
-}
-
-/// The process of a pod on this machine, if a tracer has it.
-fn process(uid: &str) -> Option<u32> {
-    let uid = uid.replace('-', "_");
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.into_iter().find(|pid| {
-        let read =
-            |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        read("cgroup").contains(&uid) && read("comm").trim() == "numbered"
-    })
-}
-
-fn kill(cluster: &Cluster, pod: &str) {
-    let uid = cluster.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "get",
-        "pod",
-        pod,
-        "-o",
-        "jsonpath={.metadata.uid}",
-    ]);
-    let began = Instant::now();
-    let pid = loop {
-        assert!(began.elapsed() < PATIENCE, "no process of {pod}");
-        if let Some(pid) = process(&uid) {
-            break pid;
-        }
-    };
-    output(Command::new("kill").args(["-9", &pid.to_string()]));
-}
-
 #[test]
 fn counts_of_each_replica_are_those_that_clients_saw() {
     let Some(cluster) = Cluster::get() else {
@@ -120,26 +88,43 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
     load(&cluster, "numbered:test", "fixtures/cluster/service");
     let place = Place::new();
     let context = format!("--context={}", cluster.context);
-    let mut run = place.run(&["-n", NAMESPACE, &context]);
+    let ground = Ground {
+        namespace: "exact",
+        port: 30077,
+    };
+    let run = place.run(&["-n", ground.namespace, &context]);
+    counts_are_exact(&cluster, &place, run, &ground, || ());
+}
+
+/// Has three replicas on two nodes asked, one of which is killed, beside a covtap that begins, and compares.
+/// `meanwhile` is called when all of them are watched.
+pub(crate) fn counts_are_exact(
+    cluster: &Cluster,
+    place: &Place,
+    mut run: Run,
+    ground: &Ground,
+    meanwhile: impl FnOnce(),
+) {
+    let (namespace, port) = (ground.namespace, ground.port);
     run.says(&["watching node"]);
-    cluster.apply(include_str!("numbered.yaml"));
+    cluster.apply(&ground.manifest());
     cluster.kubectl(&[
         "-n",
-        NAMESPACE,
+        namespace,
         "rollout",
         "status",
         "deploy/numbered",
         "--timeout=120s",
     ]);
     for _ in 0..3 {
-        let line = run.says(&[&format!("{NAMESPACE}/numbered-"), "is ready"]);
+        let line = run.says(&[&format!("{namespace}/numbered-"), "is ready"]);
         assert!(
             line.contains("numbered (uid 1001) is instrumented"),
             "{line}"
         );
         assert!(line.contains("GOCOVERDIR is not set"), "{line}");
     }
-    let pods = cluster.kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "name"]);
+    let pods = cluster.kubectl(&["-n", namespace, "get", "pods", "-o", "name"]);
     let pods: Vec<&str> = pods
         .lines()
         .filter_map(|l| l.strip_prefix("pod/"))
@@ -148,15 +133,36 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
         panic!("{pods:?}");
     };
 
-    let address = format!("{}:{PORT}", cluster.node_address());
+    meanwhile();
+    let address = format!("{}:{port}", cluster.node_address());
     let mut seen = Seen::default();
+    // That they are ready is known to the API before the node's Service sends requests to all of them: with
+    // the victim alone in it, all that follow its end would be refused.
+    let began = Instant::now();
+    while seen.replicas() < pods.len() {
+        assert!(began.elapsed() < PATIENCE, "not all of {pods:?} answer");
+        seen.ask(&address, 0);
+    }
+    let early = seen.refused;
     for i in 0..REQUESTS {
         seen.ask(&address, i % HANDLERS);
     }
-    let lost = seen.refused + seen.unanswered.values().sum::<u64>();
+    let lost = seen.refused - early + seen.unanswered.values().sum::<u64>();
     assert_eq!(lost, 0, "before anything was killed");
-    kill(&cluster, victim);
-    for i in 0..REQUESTS {
+    cluster.kill(namespace, victim);
+    // Until its Service knows, a part of the requests goes to the one that is not there: those that are
+    // answered count.
+    let (before, began) = (seen.all(), Instant::now());
+    for i in 0.. {
+        if seen.all() == before + REQUESTS {
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "after the kill {} of {i} requests were answered, {} refused",
+            seen.all() - before,
+            seen.refused
+        );
         seen.ask(&address, i % HANDLERS);
     }
     // Its container is started again.
@@ -188,7 +194,7 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
     assert_eq!(killed.exit_status.as_deref(), Some("signal 9"));
     assert_eq!(killed.state.as_ref().unwrap().route, Route::Exit);
     assert_eq!(pod(killed), *victim);
-    let nodes: std::collections::BTreeSet<_> = rows
+    let nodes: BTreeSet<_> = rows
         .iter()
         .map(|row| row.container.as_ref().unwrap().node.clone().unwrap())
         .collect();
@@ -196,7 +202,7 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
 
     let mut counted: BTreeMap<(String, usize), u64> = BTreeMap::new();
     for row in &rows {
-        for (handler, count) in entered(&place, row).into_iter().enumerate() {
+        for (handler, count) in place.entered(row).into_iter().enumerate() {
             *counted.entry((pod(row), handler)).or_default() += count;
         }
     }
@@ -217,7 +223,7 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
             );
         }
     }
-    let all: u64 = seen.answered.values().sum();
+    let all = seen.all();
     let lost: u64 = seen.unanswered.values().sum();
     crate::say(&format!(
         "{all} requests answered by {} replicas, {lost} in flight at the kill, {} refused: every count is \
@@ -225,5 +231,5 @@ fn counts_of_each_replica_are_those_that_clients_saw() {
         pods.len(),
         seen.refused
     ));
-    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
+    cluster.kubectl(&["delete", "namespace", namespace, "--wait=false"]);
 }

@@ -198,7 +198,22 @@ fn help_is_as_agreed() {
     let project = Project::empty();
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
     for name in [
-        "", "run", "start", "report", "inspect", "tap", "watch", "ls", "agent", "runs", "man",
+        "",
+        "run",
+        "start",
+        "collect",
+        "report",
+        "inspect",
+        "tap",
+        "watch",
+        "ls",
+        "wire",
+        "unwire",
+        "agent",
+        "agent image",
+        "agent manifest",
+        "runs",
+        "man",
     ] {
         let args: Vec<&str> = name
             .split(' ')
@@ -207,10 +222,8 @@ fn help_is_as_agreed() {
             .collect();
         let output = project.run(&args);
         assert_code(&output, 0);
-        let file = home.join(format!(
-            "covtap{}{name}.txt",
-            if name.is_empty() { "" } else { "-" }
-        ));
+        let words = format!("covtap {name}");
+        let file = home.join(format!("{}.txt", words.trim().replace(' ', "-")));
         if std::env::var_os("COVTAP_UPDATE_HELP").is_some() {
             fs::write(&file, stdout(&output)).unwrap();
         }

@@ -53,6 +53,40 @@ fn a_coverage_directory_is_reported() {
 }
 
 #[test]
+fn a_run_that_was_cut_short_is_reported_from_what_was_read() {
+    let Some(project) = with_a_run() else { return };
+    let whole = project.run(&["report", "--format", "go"]);
+    for written_last in ["coverage.json", "ledger.json"] {
+        fs::remove_file(project.latest().join(written_last)).unwrap();
+    }
+    let cut = project.run(&["report", "--format", "go"]);
+    assert_code(&cut, 0);
+    assert!(stderr(&cut).contains("did not end"), "{}", stderr(&cut));
+    assert_eq!(stdout(&cut), stdout(&whole), "and nothing is counted twice");
+}
+
+#[test]
+fn each_process_is_a_replica() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    assert_code(&project.script(&[], "./svc quick; ./svc quick"), 0);
+    let output = project.run(&["report", "--per-replica", "--format", "json", "-o", "each"]);
+    assert_code(&output, 0);
+    let table = stdout(&output);
+    assert_eq!(table.matches("process ").count(), 2, "{table}");
+    let all = table.lines().last().unwrap();
+    assert!(all.starts_with("all ") && all.contains(" 2 "), "{table}");
+    assert_eq!(
+        fs::read_dir(project.path().join("each")).unwrap().count(),
+        2
+    );
+    // What a directory of files holds is nobody's in particular.
+    let directory = ["report", "--per-replica", ".covtap/latest/raw-files"];
+    assert_code(&project.run(&directory), 2);
+}
+
+#[test]
 fn several_formats_go_into_a_directory() {
     let Some(project) = with_a_run() else { return };
     assert_code(
