@@ -25,6 +25,7 @@ test: ## Everything that needs no container; installs what it needs
 .PHONY: test-full
 test-full: ## The same with all versions of Go, longer properties, and fuzzing
 	$(CARGO) xtask test --full
+	$(CARGO) xtask test-cluster podman
 
 .PHONY: test-cluster
 test-cluster: ## Everything that needs a Kind cluster; makes the cluster too

@@ -175,6 +175,20 @@ fn bounding_set() -> Result<u64> {
     Ok(set)
 }
 
+/// Settings for podman: the runtime that this machine needs, and control groups without systemd.
+pub(super) fn podman_settings(home: &Path) -> Result<String> {
+    let mut settings =
+        "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n".to_owned();
+    if bounding_set()? & (1 << CAP_SYS_RESOURCE) == 0 {
+        let runtime = home.join("bin/runc-nores");
+        settings += &format!(
+            "runtime = \"nores\"\n[engine.runtimes]\nnores = [{:?}]\n",
+            runtime.display().to_string()
+        );
+    }
+    Ok(settings)
+}
+
 /// What clients of our daemon need.
 pub(super) fn variables(home: &Path) -> Vec<(&'static str, String)> {
     if !is_ours(home) {

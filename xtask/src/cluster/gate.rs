@@ -7,6 +7,7 @@
 //!          around it here, collects everything
 //! covtap   the suite inside covtap: what it read out of memory is what the services wrote
 //! twin     with coverage off the image is that of a tree without any wiring
+//! podman   only where it is named: Podman in the place of Docker, a cluster that the suite makes and deletes
 //! rust     crates/cluster/tests/real.rs; crates/cli/tests/cluster over a control plane and two workers
 //! ```
 //!
@@ -17,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Setup, delete, engine, recipe};
+use super::{Setup, delete, engine, podman, recipe};
 use crate::gate::{Gate, Log, against_go, cargo, datastorage, target_dir};
 use crate::sh::{self, About, Result, cmd, fail};
 use crate::toolchains;
@@ -56,6 +57,9 @@ pub(crate) fn test(args: &[String]) -> Result {
             log.run(setup.environment(&mut twin)?)
         });
         gate.stage("rust", |log| rust(&setup, log));
+        if args.iter().any(|arg| arg == "podman") {
+            gate.stage("podman", |log| podman::run(&setup, &covtap(log)?, log));
+        }
         setup.end()?;
     }
     gate.finish()
@@ -88,12 +92,16 @@ fn suite() -> std::process::Command {
     make
 }
 
-/// The seed's command inside of covtap, which reads memory alone.
-fn under_covtap(log: &mut Log) -> Result<std::process::Command> {
+/// covtap, built as the tests build it.
+fn covtap(log: &mut Log) -> Result<PathBuf> {
     let build = ["build", "--package", "covtap", "--profile", "test"];
     log.run(cargo(&build).arg("--locked"))?;
-    let covtap = target_dir().join("debug/covtap");
-    let mut run = cmd(covtap, &["run", "--route", "tap,exit", "--"]);
+    Ok(target_dir().join("debug/covtap"))
+}
+
+/// The seed's command inside of covtap, which reads memory alone.
+fn under_covtap(log: &mut Log) -> Result<std::process::Command> {
+    let mut run = cmd(covtap(log)?, &["run", "--route", "tap,exit", "--"]);
     run.args(COMMAND).current_dir(crate::repository());
     Ok(run)
 }

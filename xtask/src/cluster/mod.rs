@@ -12,6 +12,7 @@
 mod engine;
 mod gate;
 mod images;
+mod podman;
 
 pub(crate) use gate::test;
 
@@ -91,10 +92,8 @@ pub(crate) fn task(args: &[String]) -> Result {
                 .stdin(Stdio::inherit())
                 .status()
                 .about(program)?;
-            if !status.success() {
-                fail!("{program} ended with {status}");
-            }
-            Ok(())
+            // Whoever runs a command this way wants to know how that ended.
+            std::process::exit(status.code().unwrap_or(1));
         }
         _ => fail!(
             "cluster: build | images | up [--name N] [--config FILE] | down [--name N | --all] | \
@@ -168,6 +167,23 @@ fn search_path(first: PathBuf, command: &Command) -> Result<OsString> {
     );
     let rest: Vec<PathBuf> = std::env::split_paths(&now.unwrap_or_default()).collect();
     std::env::join_paths([first].into_iter().chain(rest)).about("the search path")
+}
+
+/// Each node's systemd and kubelet need about 17 instances of inotify, and a node that gets none ends
+/// without a word.
+const WATCHES: u32 = 512;
+
+/// What to do where the kernel gives few instances of inotify.
+fn few_watches() -> Option<String> {
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").ok()?;
+    let limit: u32 = limit.trim().parse().ok()?;
+    (limit < WATCHES).then(|| {
+        format!(
+            "\nfs.inotify.max_user_instances is {limit}, which is enough for {} nodes on this machine at once: \
+             sysctl -w fs.inotify.max_user_instances={WATCHES}",
+            limit / 17
+        )
+    })
 }
 
 /// Deletes a cluster; one that is not there is no error.
@@ -283,7 +299,9 @@ impl Setup {
         create
             .args(["--image", &self.node_image, "--config"])
             .arg(config);
-        sh::quiet(self.environment(&mut create)?)?;
+        if let Err(failure) = sh::quiet(self.environment(&mut create)?) {
+            fail!("{failure}{}", few_watches().unwrap_or_default());
+        }
         // kind waits for the control plane only.
         let mut wait = cmd(
             "kubectl",
