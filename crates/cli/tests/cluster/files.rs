@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use covtap_model::ledger::{Outcome, Route, Target};
@@ -54,9 +54,23 @@ fn profile(place: &Place, directories: &[&Path]) -> String {
 }
 
 /// The copies of what a target wrote.
-fn copies(place: &Place, target: &Target) -> std::path::PathBuf {
+fn copies(place: &Place, target: &Target) -> PathBuf {
     let id = target.container.as_ref().unwrap().id.as_ref().unwrap();
     place.latest().join("raw-files").join(&id[..12])
+}
+
+/// The copies of what two that share a directory wrote, each file once: who ends first is copied before
+/// the other has written.
+fn shared_copies(place: &Place, targets: [&Target; 2]) -> PathBuf {
+    let both = place.path().join("shared");
+    fs::create_dir(&both).unwrap();
+    for target in targets {
+        for file in fs::read_dir(copies(place, target)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), both.join(file.file_name())).unwrap();
+        }
+    }
+    both
 }
 
 /// Runs the services, asks them, and lets `end` end them. Returns the rows of their processes.
@@ -123,13 +137,13 @@ fn memory_and_files_are_equal_wherever_the_files_lie() {
             row.workload
         );
     }
-    // Each has both files, which are of both.
     let [one, other] = shared.as_slice() else {
         panic!("{shared:#?}");
     };
     let states = [place.alone(one), place.alone(other)];
     let states = profile(&place, &[&states[0], &states[1]]);
-    assert_eq!(states, profile(&place, &[&copies(&place, one)]));
+    let both = shared_copies(&place, [one, other]);
+    assert_eq!(states, profile(&place, &[&both]));
 
     // Without memory, covtap ends them itself, and brings them back.
     let place = Place::new();
@@ -139,15 +153,14 @@ fn memory_and_files_are_equal_wherever_the_files_lie() {
     }
     let ours = fs::read_dir(place.latest().join("raw")).unwrap();
     let ours: Vec<_> = ours.map(|entry| entry.unwrap().path()).collect();
-    let mut folders: Vec<_> = rows_of_files
+    let (shared, own): (Vec<_>, Vec<_>) = rows_of_files
         .iter()
-        .map(|row| copies(&place, row))
-        .collect();
-    // Of the two that share a directory, the copies of one are enough.
-    let twin = rows_of_files
-        .iter()
-        .position(|row| row.workload == "deployment/shared");
-    folders.remove(twin.unwrap());
+        .partition(|row| row.workload == "deployment/shared");
+    let [one, other] = shared.as_slice() else {
+        panic!("{shared:#?}");
+    };
+    let mut folders: Vec<_> = own.iter().map(|row| copies(&place, row)).collect();
+    folders.push(shared_copies(&place, [one, other]));
     let folders: Vec<&Path> = folders.iter().map(AsRef::as_ref).collect();
     let ours: Vec<&Path> = ours.iter().map(AsRef::as_ref).collect();
     assert_eq!(profile(&place, &ours), profile(&place, &folders));
