@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use covtap_model::{agents, coverage, inspect, ledger, ls, run, stopped, tap, wired};
+use covtap_model::{agents, coverage, finding, inspect, ledger, ls, run, stopped, tap, wired};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 
 use crate::sh::{self, About, Result, cmd, fail};
 use crate::tools;
 
 /// Name of the document (those of a run's folder first), name of its schema, the schema's text.
-fn all() -> Result<[(&'static str, &'static str, String); 9]> {
+fn all() -> Result<[(&'static str, &'static str, String); 10]> {
     Ok([
         (
             "coverage.json",
@@ -55,6 +55,11 @@ fn all() -> Result<[(&'static str, &'static str, String); 9]> {
             "wired.json",
             "wired-1.schema.json",
             schema::<wired::Wired>(wired::SCHEMA)?,
+        ),
+        (
+            "doctor.json",
+            "doctor-1.schema.json",
+            schema::<finding::Diagnosis>(finding::SCHEMA)?,
         ),
     ])
 }

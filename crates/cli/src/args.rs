@@ -194,6 +194,21 @@ named.
 Exits with 0, also when there is nothing to do, with 1 when something had to stay, with 2 when
 something could not be restored.";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  covtap doctor                              the repository here: build, manifests, scripts, tests
+  covtap doctor services/api                 a part of it
+  covtap doctor ./coverdata                  the files that services wrote: whole, and of one build?
+  covtap doctor --log pod.log                and what a service or a test run has printed
+  covtap doctor --format github              lines that GitHub shows beside the code
+  covtap explain env-missing                 more about a finding
+
+Nothing is run and no cluster is asked. What is not proved is not said: a suspect is guilty, innocent or
+unknown, and the first two have their evidence.
+
+Exits with 0 when nothing is wrong, with 1 when there is an error or a warning, with 2 when it could not
+be told.";
+
 const REPORT_EXAMPLES: &str = "\
 Examples:
   covtap report                                  the last run, as a table
@@ -282,6 +297,15 @@ pub(crate) enum Command {
         /// A folder or file
         #[arg(value_name = "PATH", default_value = ".")]
         path: PathBuf,
+    },
+    /// Say why coverage is missing, what proves it, and what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
+    /// Tell what a rule of the doctor looks at, why it matters, and what to do; or list all rules
+    Explain {
+        /// Its name or number: env-missing, CT101
+        #[arg(value_name = "RULE")]
+        rule: Option<String>,
     },
     /// List the containers and pods that would be watched, or wait until they are ready
     #[command(after_help = LS_EXAMPLES)]
@@ -715,6 +739,55 @@ pub(crate) struct Wire {
     /// Write the files
     #[arg(long)]
     pub(crate) apply: bool,
+}
+
+/// `covtap doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// A repository, a folder or file of it, or a directory with coverage files
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// How coverage is to come: with tap only the build has to be right [default: as the files show it]
+    #[arg(long, value_name = "ROUTE", env = "COVTAP_DOCTOR_ROUTE")]
+    pub(crate) route: Option<WireRoute>,
+    /// A log of a service, of a build or of the tests; may be repeated
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "COVTAP_DOCTOR_LOG",
+        value_delimiter = ','
+    )]
+    pub(crate) log: Vec<PathBuf>,
+    /// text, json (schemas/doctor-1.schema.json), sarif, github or markdown [default: text]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "COVTAP_DOCTOR_FORMAT",
+        hide_possible_values = true
+    )]
+    pub(crate) format: Option<DoctorFormat>,
+    /// Write to a file
+    #[arg(short, long, value_name = "FILE", env = "COVTAP_DOCTOR_OUTPUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// Every suspect, with its proof
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// How a diagnosis is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For code scanning
+    Sarif,
+    /// For GitHub's workflows
+    Github,
+    /// For comments and summaries
+    Markdown,
 }
 
 /// How coverage is to come.

@@ -58,6 +58,8 @@ fn dispatch(args: Args) -> Result<ExitCode, failure::Failure> {
         Command::Build(build) => commands::build::run(&build),
         Command::Wire(wire) => commands::wire::run(&args.global, &wire),
         Command::Unwire { path } => commands::unwire::run(&args.global, &path),
+        Command::Doctor(doctor) => commands::doctor::run(&doctor),
+        Command::Explain { rule } => commands::explain::run(rule.as_deref()),
         Command::Ls(ls) => commands::ls::run(&ls),
         #[cfg(target_os = "linux")]
         Command::Agent(agent) => commands::agent::run(&agent),

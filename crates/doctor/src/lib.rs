@@ -11,6 +11,7 @@
 //! finding. [`rules::all`] is the catalogue; [`diagnose`] is the whole of it.
 
 mod order;
+pub mod page;
 pub mod rule;
 pub mod rules;
 mod tree;

@@ -160,6 +160,14 @@ pub struct Finding {
     pub consequences: Vec<Consequence>,
 }
 
+impl Finding {
+    /// Whether coverage is, will be or looks wrong through it.
+    #[must_use]
+    pub fn is_ill(&self) -> bool {
+        self.severity > Severity::Info
+    }
+}
+
 /// Whether a fix can be applied without a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -6,6 +6,8 @@ pub(crate) mod build;
 pub(crate) mod clean;
 pub(crate) mod collect;
 pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod explain;
 #[cfg(target_os = "linux")]
 pub(crate) mod hold;
 #[cfg(target_os = "linux")]

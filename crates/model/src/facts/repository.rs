@@ -31,6 +31,30 @@ pub struct Repository {
     pub packages: Vec<Package>,
 }
 
+impl Repository {
+    /// Whether nothing in it builds or runs anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            files: _,
+            unread,
+            modules,
+            dockerfiles,
+            kinds,
+            workloads,
+            flows,
+            packages,
+        } = self;
+        unread.is_empty()
+            && modules.is_empty()
+            && dockerfiles.is_empty()
+            && kinds.is_empty()
+            && workloads.is_empty()
+            && flows.is_empty()
+            && packages.is_empty()
+    }
+}
+
 /// A file, or a part of it, that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {

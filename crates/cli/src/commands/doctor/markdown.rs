@@ -1,0 +1,106 @@
+//! A diagnosis as Markdown, for a pull request or a job's summary.
+
+use std::fmt::Write as _;
+
+use covtap_model::finding::{Diagnosis, Evidence};
+
+use super::{is_ill, level};
+
+pub(super) fn of(diagnosis: &Diagnosis) -> String {
+    let mut text = String::from("## covtap doctor\n\n");
+    if !is_ill(diagnosis) {
+        text.push_str("Nothing wrong was found.\n\n");
+    }
+    for finding in &diagnosis.findings {
+        let word = level(finding.severity, ["Info", "Warning", "Error"]);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "### {word}: {} ({}, {})\n\n{}\n",
+            plain(&finding.subject),
+            finding.rule,
+            finding.id,
+            plain(&finding.cause)
+        );
+        for evidence in &finding.evidence {
+            let _ = writeln!(text, "* {}", proof(evidence));
+        }
+        let _ = writeln!(text, "\n**Fix:** {}\n", plain(&finding.fix));
+        if let Some(diff) = &finding.diff {
+            let fence = fence(diff);
+            let _ = writeln!(text, "{fence}diff\n{diff}{fence}\n");
+        }
+        for consequence in &finding.consequences {
+            let _ = writeln!(text, "* follows from it: {}", plain(&consequence.cause));
+        }
+    }
+    if !diagnosis.cleared.is_empty() {
+        text.push_str("<details><summary>Innocent suspects</summary>\n\n");
+        for cleared in &diagnosis.cleared {
+            let proofs: Vec<String> = cleared.evidence.iter().map(proof).collect();
+            let _ = writeln!(
+                text,
+                "* {} of {}: {} ({})",
+                cleared.rule,
+                plain(&cleared.subject),
+                plain(&cleared.because),
+                proofs.join("; ")
+            );
+        }
+        text.push_str("\n</details>\n\n");
+    }
+    if !diagnosis.unknown.is_empty() {
+        text.push_str("<details><summary>Could not be decided</summary>\n\n");
+        for unknown in &diagnosis.unknown {
+            let _ = writeln!(
+                text,
+                "* {} of {}: {}",
+                unknown.rule,
+                plain(&unknown.subject),
+                plain(&unknown.because)
+            );
+        }
+        text.push_str("\n</details>\n");
+    }
+    text
+}
+
+fn proof(evidence: &Evidence) -> String {
+    format!("{}: {}", plain(&evidence.place), plain(&evidence.what))
+}
+
+/// Text that is nothing but text: no markup of it counts, and it has one line.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => plain.push_str("&amp;"),
+            '<' => plain.push_str("&lt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' | '@' => {
+                plain.push('\\');
+                plain.push(c);
+            }
+            c if c.is_control() => plain.push(' '),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Backquotes enough that the text cannot end the fence.
+fn fence(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    "`".repeat(longest.max(2) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fence, plain};
+
+    #[test]
+    fn text_stays_text() {
+        assert_eq!(plain("<b>*a*\n`b`"), "&lt;b>\\*a\\* \\`b\\`");
+        assert_eq!(fence("+ ```yaml"), "````");
+        assert_eq!(fence("+ x"), "```");
+    }
+}
