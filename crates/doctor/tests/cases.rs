@@ -144,6 +144,7 @@ fn wrong(part: &Part, diagnosis: &Diagnosis) -> Vec<String> {
                 .findings
                 .iter()
                 .any(|f| f.rule == rule && about(&f.subject)),
+            "not-cleared" => !diagnosis.cleared.iter().any(|c| c.rule == rule),
             "cleared" => diagnosis
                 .cleared
                 .iter()

@@ -1,6 +1,7 @@
 //! `covtap doctor`: why coverage is missing, what proves it, and who is innocent.
 
 mod annotations;
+mod checklist;
 mod look;
 mod markdown;
 mod sarif;

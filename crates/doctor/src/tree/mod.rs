@@ -234,6 +234,7 @@ impl<'a> Tree<'a> {
                 !unit
                     && (given
                         || s.runs(&["go", "tool", "covdata"])
+                        || runs_with_directory(s)
                         || build::go_builds_with_coverage(s))
             })?;
             Some(line(step))
@@ -402,9 +403,19 @@ pub(crate) fn image_name(image: &str) -> &str {
 }
 
 /// Whether two names may be of one image: registry and tag may be the run's business.
-fn same_image(a: &str, b: &str) -> bool {
+pub(crate) fn same_image(a: &str, b: &str) -> bool {
     let (a, b) = (image_name(a), image_name(b));
     !a.is_empty() && a == b && !is_open(a)
+}
+
+/// Whether a step starts a container that is told where to write: `docker run -e GOCOVERDIR=…`.
+pub(crate) fn runs_with_directory(step: &Step) -> bool {
+    let engine = ["docker", "podman", "nerdctl"];
+    let starts = engine
+        .iter()
+        .any(|engine| step.runs(&[engine, "run"]) || step.runs(&[engine, "create"]));
+    let given = |word: &&str| is_directory(word.split('=').next().unwrap_or(word));
+    starts && step.flags(&["-e", "--env"]).iter().any(given)
 }
 
 /// Evidence at a place.

@@ -8,6 +8,7 @@ use covtap_model::finding::{
 };
 use covtap_model::problem::printable;
 
+use super::checklist::{self, Need};
 use crate::output::{BAD, CARE, FAINT, GOOD, HEAD};
 use crate::units::count;
 
@@ -49,10 +50,13 @@ fn of_subject(text: &mut String, diagnosis: &Diagnosis, subject: &Subject, in_fu
         of_finding(text, finding);
     }
     if in_full {
+        let needs = checklist::of(diagnosis, subject);
+        of_needs(text, &needs);
+        let said = |rule: &String| needs.iter().any(|need| need.cleared.as_ref() == Some(rule));
         for cleared in diagnosis
             .cleared
             .iter()
-            .filter(|c| c.subject == subject.name)
+            .filter(|c| c.subject == subject.name && !said(&c.rule))
         {
             of_cleared(text, cleared);
         }
@@ -73,16 +77,35 @@ fn chain(subject: &Subject) -> Option<String> {
         .chain
         .iter()
         .map(|link| {
-            let (mark, style) = match link.state {
-                State::Sound => ("√", GOOD),
-                State::Broken => ("×", BAD),
-                State::Unknown => ("?", CARE),
-                State::NotReached => ("·", FAINT),
-            };
+            let (mark, style) = sign(link.state);
             format!("{style}{mark} {}{style:#}", name(link.link))
         })
         .collect();
     (!links.is_empty()).then(|| links.join("  "))
+}
+
+/// A sign and its colour.
+fn sign(state: State) -> (&'static str, Style) {
+    match state {
+        State::Sound => ("√", GOOD),
+        State::Broken => ("×", BAD),
+        State::Unknown => ("?", CARE),
+        State::NotReached => ("·", FAINT),
+    }
+}
+
+fn of_needs(text: &mut String, needs: &[Need]) {
+    if !needs.is_empty() {
+        line(text, "  what files need:");
+    }
+    for need in needs {
+        let (mark, style) = sign(need.state);
+        let because = printable(&need.because);
+        line(
+            text,
+            &format!("    {style}{mark}{style:#} {}: {because}", need.what),
+        );
+    }
 }
 
 fn of_finding(text: &mut String, finding: &Finding) {

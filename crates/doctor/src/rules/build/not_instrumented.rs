@@ -1,7 +1,10 @@
 //! The program is built without coverage.
 
 use crate::rule::Signal;
-use crate::tree::{Cover, GoBuild, Tree, at, go_builds, is_go_build, line, says_cover, tree};
+use crate::tree::{
+    Cover, GoBuild, Tree, at, go_builds, is_go_build, line, runs_with_directory, same_image,
+    says_cover, tree,
+};
 use crate::{Facts, Rule, Verdicts};
 use covtap_model::facts::repository::{Step, is_open};
 use covtap_model::finding::{Confidence, Evidence, Link, Safety, Severity};
@@ -36,6 +39,7 @@ pub const RULE: Rule = Rule {
 fn check(facts: &Facts, verdicts: &mut Verdicts) {
     if let Some(tree) = tree(facts) {
         of_images(&tree, verdicts);
+        of_containers(&tree, verdicts);
         of_programs(&tree, verdicts);
     }
 }
@@ -121,6 +125,41 @@ fn of_images(tree: &Tree<'_>, verdicts: &mut Verdicts) {
                 .found(&RULE, &service.name, Confidence::Certain, cause, evidence)
                 .end();
         }
+    }
+}
+
+/// Images that a command here builds, and another one starts with a directory: `docker run -e GOCOVERDIR=…`.
+fn of_containers(tree: &Tree<'_>, verdicts: &mut Verdicts) {
+    let mut seen = Vec::new();
+    for step in tree.steps().filter(|step| runs_with_directory(step)) {
+        let started = |tag: &String| step.words.iter().skip(2).any(|word| same_image(word, tag));
+        let image = tree.images.iter().find_map(|image| {
+            let tag = image.tags.iter().find(|tag| started(tag))?;
+            Some((image, tag, image.dockerfile?))
+        });
+        let Some((image, tag, dockerfile)) = image else {
+            continue;
+        };
+        let subject = format!("image {tag}");
+        if seen.contains(&subject) {
+            continue;
+        }
+        let builds: Vec<GoBuild<'_>> = go_builds(dockerfile).collect();
+        let sound = builds
+            .iter()
+            .find(|b| b.cover == Cover::Yes || (image.covers() && image.reaches(b)));
+        if let Some(build) = sound {
+            let because = "the image's program is built with coverage";
+            let proof = vec![line(build.step), line(image.step)];
+            verdicts.clear(&RULE, &subject, because, proof);
+        } else if let (Some(build), false) = (builds.first(), image.open || image.covers()) {
+            let cause = "its containers are started with GOCOVERDIR, and nothing that builds it says -cover";
+            let proof = vec![line(build.step), line(image.step), line(step)];
+            verdicts
+                .found(&RULE, &subject, Confidence::Certain, cause, proof)
+                .end();
+        }
+        seen.push(subject);
     }
 }
 

@@ -30,14 +30,15 @@ fn check(facts: &Facts, verdicts: &mut Verdicts) {
     };
     let collected = tree
         .steps()
-        .find(|s| matches!(act(s), Some(Act::Copy | Act::Report)) || mentions(s));
-    // A flow that cannot be read may do it.
-    if collected.is_some() || tree.repository.flows.is_empty() {
-        if let Some(step) = collected {
-            for service in tree.services.iter().filter(|s| s.directory().is_some()) {
-                verdicts.clear(&RULE, &service.name, "its files are read", vec![line(step)]);
-            }
+        .find(|s| matches!(act(s), Some(Act::Copy | Act::Report)));
+    if let Some(step) = collected {
+        for service in tree.services.iter().filter(|s| s.directory().is_some()) {
+            verdicts.clear(&RULE, &service.name, "its files are read", vec![line(step)]);
         }
+        return;
+    }
+    // A flow that cannot be read may do it, and a step that names such files in a way of its own.
+    if tree.repository.flows.is_empty() || tree.steps().any(mentions) {
         return;
     }
     for service in &tree.services {
