@@ -192,6 +192,18 @@ fn files_and_logs_are_judged_without_a_repository() {
 }
 
 #[test]
+fn a_green_suite_and_no_files_is_no_health() {
+    let place = TempDir::new().unwrap();
+    let path = place.path();
+    fs::create_dir(path.join("coverdata")).unwrap();
+    let log = "SUCCESS! -- 84 Passed | 0 Failed\nwarning: no applicable files found in input directories\n";
+    fs::write(path.join("suite.log"), log).unwrap();
+    let (text, _) = run(path, &["doctor", "--log", "suite.log", "coverdata"], 2);
+    assert!(text.contains("? nothing could be decided"), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("  ? ")), "{text}");
+}
+
+#[test]
 fn nothing_of_coverage_is_an_info_and_no_fault() {
     let shop = shop();
     let path = shop.path();

@@ -42,16 +42,22 @@ pub(crate) fn run(args: &Doctor) -> Result<ExitCode, Failure> {
             .map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))?,
         None => output::data(text.as_bytes()).map_err(Failure::new)?,
     }
-    Ok(if is_ill(&diagnosis) {
-        Exit::No.code().into()
-    } else {
-        Exit::Success.code().into()
-    })
+    let exit = match () {
+        () if is_ill(&diagnosis) => Exit::No,
+        () if is_undecided(&diagnosis) => Exit::Failure,
+        () => Exit::Success,
+    };
+    Ok(exit.code().into())
 }
 
 /// Whether there is anything to mend.
 fn is_ill(diagnosis: &Diagnosis) -> bool {
     diagnosis.findings.iter().any(Finding::is_ill)
+}
+
+/// Whether no rule could decide anything: that is no health.
+fn is_undecided(diagnosis: &Diagnosis) -> bool {
+    diagnosis.findings.is_empty() && diagnosis.cleared.is_empty() && !diagnosis.unknown.is_empty()
 }
 
 /// The file and line of a piece of evidence, as seen from the working directory; none where it is no file.

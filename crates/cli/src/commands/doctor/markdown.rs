@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use covtap_model::finding::{Diagnosis, Evidence};
 
-use super::{is_ill, level};
+use super::{is_ill, is_undecided, level};
 
 pub(super) fn of(diagnosis: &Diagnosis) -> String {
     let mut text = String::from("## covtap doctor\n\n");
-    if !is_ill(diagnosis) {
+    if is_undecided(diagnosis) {
+        text.push_str("Nothing could be decided.\n\n");
+    } else if !is_ill(diagnosis) {
         text.push_str("Nothing wrong was found.\n\n");
     }
     for finding in &diagnosis.findings {

@@ -9,6 +9,7 @@ use covtap_model::finding::{
 use covtap_model::problem::printable;
 
 use super::checklist::{self, Need};
+use super::is_undecided;
 use crate::output::{BAD, CARE, FAINT, GOOD, HEAD};
 use crate::units::count;
 
@@ -27,7 +28,7 @@ pub(super) fn of(diagnosis: &Diagnosis, verbose: bool) -> String {
         of_subject(&mut text, diagnosis, subject, true);
     }
     for subject in &rest {
-        if verbose {
+        if verbose || is_undecided(diagnosis) {
             of_subject(&mut text, diagnosis, subject, true);
         } else if diagnosis.findings.iter().any(|f| f.subject == subject.name) {
             of_subject(&mut text, diagnosis, subject, false);
@@ -203,7 +204,12 @@ fn summary(
         let found = diagnosis.findings.iter();
         found.filter(|f| f.severity == severity).count()
     };
-    if ill.is_empty() {
+    if is_undecided(diagnosis) {
+        line(
+            text,
+            &format!("{CARE}?{CARE:#} nothing could be decided (route {route}): {open} open"),
+        );
+    } else if ill.is_empty() {
         line(
             text,
             &format!(
@@ -225,7 +231,7 @@ fn summary(
         );
     }
     let more = diagnosis.cleared.len() + diagnosis.unknown.len() > 0;
-    if !verbose && !rest.is_empty() && more {
+    if !verbose && !is_undecided(diagnosis) && !rest.is_empty() && more {
         line(
             text,
             &format!("{FAINT}--verbose shows every suspect with its proof{FAINT:#}"),
