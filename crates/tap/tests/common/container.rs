@@ -10,9 +10,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -63,10 +65,23 @@ pub(crate) fn container() {
             let device = fs::metadata(&program).unwrap().dev();
             told.push(format!("{}:{device}", child.id()));
             assert!(child.wait().unwrap().success());
-            nix::mount::umount(root).unwrap();
+            unmounted(root);
         }
         println!("says: {}", told.join(" "));
     }
+}
+
+/// Takes a mount away. Whoever looks at a program that was executed there has it open for a moment, and so
+/// engines try again as well: nothing tells when it is free.
+fn unmounted(place: &str) {
+    const TRIES: usize = 50;
+    for _ in 0..TRIES {
+        match nix::mount::umount(place) {
+            Err(Errno::EBUSY) => thread::sleep(Duration::from_millis(50)),
+            done => return done.unwrap(),
+        }
+    }
+    panic!("{place} stays busy");
 }
 
 /// A [`container`], and what it said.
@@ -111,7 +126,11 @@ impl Container {
 
     /// Its answer, when there is one.
     pub(crate) fn answer(&self) -> Option<String> {
-        self.said.try_recv().ok()
+        match self.said.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => panic!("the container has ended"),
+        }
     }
 
     /// Awaits its answer.
