@@ -204,6 +204,50 @@ fn a_green_suite_and_no_files_is_no_health() {
 }
 
 #[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_judged() {
+    let shop = shop();
+    let path = shop.path();
+    let crlf = format!("\u{feff}{}", DOCKERFILE.replace('\n', "\r\n"));
+    fs::write(path.join("Dockerfile"), crlf).unwrap();
+    fs::write(path.join("bin.yaml"), b"\xff\xfe\x00kind: Deployment").unwrap();
+    fs::write(path.join("bad.yaml"), "kind: Deployment\n  : [\n- {{ .x }").unwrap();
+    fs::write(
+        path.join("deep.yaml"),
+        format!("a: {}", "[".repeat(100_000)),
+    )
+    .unwrap();
+    fs::write(path.join("huge.yaml"), vec![b'a'; 60_000_000]).unwrap();
+    fs::write(
+        path.join("broken_test.go"),
+        "package x\nfunc {{{ GOCOVERDIR",
+    )
+    .unwrap();
+    fs::write(path.join("broken.sh"), "if then ((( GOCOVERDIR=/x").unwrap();
+    // Each alias doubles what it stands for: together more than any memory.
+    let mut bomb = String::from("a0: &a0 [x, x]\n");
+    for n in 1..40 {
+        bomb += &format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1);
+    }
+    fs::write(path.join("bomb.yaml"), bomb + "kind: Deployment\n").unwrap();
+    fs::create_dir(path.join("Containerfile")).unwrap();
+    std::os::unix::fs::symlink(".", path.join("loop")).unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        path.join("pipe.sh"),
+        rustix::fs::Mode::RUSR,
+    )
+    .unwrap();
+    let (json, said) = run(path, &["doctor", "--format", "json"], 1);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["findings"][0]["rule"], "not-instrumented", "{json:#}");
+    assert_eq!(json["findings"][0]["evidence"][0]["where"], "Dockerfile:3");
+    for name in ["bin.yaml", "bad.yaml", "huge.yaml"] {
+        let note = |line: &str| line.contains(name) && line.contains("is not judged: ");
+        assert!(said.lines().any(note), "{name}: {said}");
+    }
+}
+
+#[test]
 fn nothing_of_coverage_is_an_info_and_no_fault() {
     let shop = shop();
     let path = shop.path();

@@ -262,14 +262,8 @@ impl<'a> Tree<'a> {
 
     /// All steps of all flows that anything starts.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &'a Step> {
-        let live = self
-            .repository
-            .flows
-            .iter()
-            .enumerate()
-            .filter(|(n, _)| !self.index.dead.contains(n));
-        live.flat_map(|(_, f)| &f.steps)
-            .filter(|s| s.condition.as_deref() != Some("false"))
+        let flows = &self.repository.flows;
+        self.index.steps.iter().map(|(n, m)| &flows[*n].steps[*m])
     }
 
     /// The one service, where a step that names none can only mean it.

@@ -176,7 +176,9 @@ impl<'a> Tree<'a> {
     pub(crate) fn copies_from_node(&self, path: &str) -> bool {
         self.steps().any(|s| {
             let engine = matches!(s.program(), "docker" | "podman" | "nerdctl") && !s.call;
-            let verb = s.words.iter().skip(1).any(|w| w == "cp" || w == "exec");
+            if !engine || !s.words.iter().skip(1).any(|w| w == "cp" || w == "exec") {
+                return false;
+            }
             let there = s
                 .words
                 .iter()
@@ -185,7 +187,7 @@ impl<'a> Tree<'a> {
             let prepares = s.words.iter().any(|w| {
                 w.contains("chmod") || w.contains("chown") || w.contains("mkdir") || w == "install"
             });
-            engine && verb && (there || concerns_coverage(s)) && !prepares
+            (there || concerns_coverage(s)) && !prepares
         })
     }
 
@@ -468,7 +470,9 @@ fn lets(words: &[String], user: &User) -> bool {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// Flows that nothing starts: functions that nobody calls and nobody outside can.
-    pub(super) dead: BTreeSet<usize>,
+    dead: HashSet<usize>,
+    /// Steps of all others, but those under a condition that never holds: every question goes over them.
+    pub(super) steps: Vec<(usize, usize)>,
     /// Flows by the last part of their name.
     pub(super) named: HashMap<String, Vec<usize>>,
     /// Steps that build images.
@@ -520,6 +524,14 @@ impl Index {
             .enumerate()
             .filter(|(_, f)| is_dead(f));
         index.dead = dead.map(|(n, _)| n).collect();
+        for (n, flow) in repository.flows.iter().enumerate() {
+            if index.dead.contains(&n) {
+                continue;
+            }
+            let live = flow.steps.iter().enumerate();
+            let live = live.filter(|(_, s)| s.condition.as_deref() != Some("false"));
+            index.steps.extend(live.map(|(m, _)| (n, m)));
+        }
         index
     }
 }

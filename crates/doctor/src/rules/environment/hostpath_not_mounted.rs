@@ -29,6 +29,7 @@ fn check(facts: &Facts, verdicts: &mut Verdicts) {
     let created = tree
         .steps()
         .find(|s| s.runs(&["kind", "create", "cluster"]));
+    let read = tree.steps().find(|s| matches!(act(s), Some(Act::Report)));
     for service in &tree.services {
         let Some((path, volume)) = service.node_path().filter(|(p, _)| !is_open(p)) else {
             continue;
@@ -57,7 +58,6 @@ fn check(facts: &Facts, verdicts: &mut Verdicts) {
                     .iter()
                     .any(|v| matches!(&v.source, Source::Host { path: p, .. } if p == path))
         });
-        let read = tree.steps().find(|s| matches!(act(s), Some(Act::Report)));
         let evidence = match (kinds.first(), plain, read) {
             (Some(kind), _, Some(read)) => {
                 Some((at(&kind.place, format!("no extraMount for {path}")), read))
