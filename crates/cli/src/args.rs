@@ -75,6 +75,7 @@ Examples:
   covtap inspect ./api                       is it instrumented, which packages, how was it built
   covtap inspect 812                         the same of a process, and what its counters say now
   covtap inspect ./812                       the file of that name
+  covtap inspect 812 --save api              and its program, out of a container without tar or shell
   covtap inspect --format json ./api | jq .program.packages
 
 A file is not run and a process not stopped. Exits with 0 when it is instrumented, with 1 when it is
@@ -708,6 +709,9 @@ pub(crate) struct Inspect {
     /// The number of a process, whatever files there are
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+    /// Also copy the program that the process runs into a file, whatever container it is in
+    #[arg(long, value_name = "FILE", env = "COVTAP_INSPECT_SAVE")]
+    pub(crate) save: Option<PathBuf>,
     /// As text or as JSON (schemas/inspect-1.schema.json)
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: ListFormat,

@@ -53,10 +53,15 @@ const SHOWN: [&str; 13] = [
 ];
 
 pub(crate) fn run(args: Inspect) -> Result<ExitCode, Failure> {
+    let save = args.save.as_deref();
     match (args.pid, args.target) {
-        (Some(pid), _) => of_process(pid, args.format),
+        (Some(pid), _) => of_process(pid, save, args.format),
         (None, Some(word)) => match process_number(&word) {
-            Some(pid) => of_process(pid, args.format),
+            Some(pid) => of_process(pid, save, args.format),
+            None if save.is_some() => Err(Failure::new(format!(
+                "{} is a file already: --save is for the program of a process",
+                word.display()
+            ))),
             None => of_file(&word, args.format),
         },
         (None, None) => Err("name a program or a process".into()),
@@ -104,7 +109,7 @@ fn of_file(path: &Path, format: ListFormat) -> Result<ExitCode, Failure> {
     Ok(answer(&inspection))
 }
 
-fn of_process(pid: u32, format: ListFormat) -> Result<ExitCode, Failure> {
+fn of_process(pid: u32, save: Option<&Path>, format: ListFormat) -> Result<ExitCode, Failure> {
     let target = target::Target::find(pid)
         .map_err(|_| Failure::new(format!("there is no process {pid}")))?;
     let attached = attach(target, &Images::new());
@@ -115,6 +120,15 @@ fn of_process(pid: u32, format: ListFormat) -> Result<ExitCode, Failure> {
     ) = attached
     {
         return Err(Failure::new(error));
+    }
+    if let Some(file) = save {
+        // The link leads to the file itself, also where no path does: in a container, or removed.
+        fs::copy(format!("/proc/{pid}/exe"), file).map_err(|e| {
+            Failure::new(format!(
+                "cannot copy the program of process {pid} to {}: {e}",
+                file.display()
+            ))
+        })?;
     }
     let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
     let module = attached.as_ref().ok().map(|a| a.layout().module.as_path());

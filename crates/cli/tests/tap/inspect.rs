@@ -177,6 +177,50 @@ fn digits_are_a_process_unless_a_file_has_the_name() {
 }
 
 #[test]
+fn the_program_of_a_process_is_saved_even_when_its_file_is_gone() {
+    let scratch = scratch();
+    let Some(programs) = newest() else { return };
+    let gone = scratch.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    fs::copy(programs.path("stripped/drill"), gone.join("drill")).unwrap();
+    let child = Command::new(gone.join("drill"))
+        .stdin(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    fs::remove_dir_all(&gone).unwrap();
+    let pid = child.id().to_string();
+    let output = run(scratch.path(), &["inspect", &pid, "--save", "saved"]);
+    assert_code(&output, 0);
+    assert_says(
+        stdout(&output),
+        &["stripped (of names: that proves nothing)"],
+    );
+    let saved = fs::read(scratch.path().join("saved")).unwrap();
+    assert!(saved == fs::read(programs.path("stripped/drill")).unwrap());
+    assert!(
+        document(scratch.path(), "saved", 0)
+            .program
+            .unwrap()
+            .instrumented
+    );
+
+    let output = run(
+        scratch.path(),
+        &["inspect", &pid, "--save", "no/such/folder"],
+    );
+    assert_code(&output, 2);
+    assert_says(
+        stderr(&output),
+        &["error: cannot copy the program of process "],
+    );
+    let output = run(scratch.path(), &["inspect", "saved", "--save", "again"]);
+    assert_code(&output, 2);
+    drop(child.stdin.take());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn what_cannot_be_looked_at_is_named() {
     let scratch = scratch();
     let path = scratch.path();

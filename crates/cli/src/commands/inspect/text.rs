@@ -82,8 +82,8 @@ fn of_program(out: &mut String, program: &Program, process: Option<&Process>) {
     };
     let stripped = match (file.symbols, file.sections) {
         (true, _) => "with symbols",
-        (false, true) => "stripped",
-        (false, false) => "stripped, without sections",
+        (false, true) => "stripped (of names: that proves nothing)",
+        (false, false) => "stripped, without sections (that proves nothing)",
     };
     line(
         out,
