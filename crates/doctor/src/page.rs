@@ -47,7 +47,7 @@ fn page(rule: &Rule, heading: &str) -> String {
         rule.title,
         rule.id(),
         severity(rule),
-        format!("{:?}", rule.link).to_lowercase()
+        rule.link.name()
     );
     first + &page
 }

@@ -101,6 +101,27 @@ pub enum Link {
     Report,
 }
 
+impl Link {
+    /// Its name, as documents have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Link::Build => "build",
+            Link::Image => "image",
+            Link::Manifest => "manifest",
+            Link::Mount => "mount",
+            Link::Environment => "environment",
+            Link::Permission => "permission",
+            Link::Run => "run",
+            Link::Shutdown => "shutdown",
+            Link::Flush => "flush",
+            Link::Copy => "copy",
+            Link::Data => "data",
+            Link::Report => "report",
+        }
+    }
+}
+
 /// How much a finding costs.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

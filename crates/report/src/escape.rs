@@ -37,7 +37,8 @@ pub(crate) fn xml(text: &str) -> String {
 ///
 /// What Markdown or HTML could take for markup, a table border, a mention or a link becomes a
 /// character reference. `_` stays: inside a word it is no markup, and names are full of it.
-pub(crate) fn markdown(text: &str) -> String {
+#[must_use]
+pub fn markdown(text: &str) -> String {
     let text = plain(text);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -13,7 +13,7 @@
 //! Names of files, packages and functions come from binaries and are not trusted: every format
 //! escapes them by its own rules.
 
-mod escape;
+pub mod escape;
 pub mod exclude;
 pub mod format;
 pub mod source;

@@ -42,10 +42,12 @@ pub(crate) fn run(args: &Doctor) -> Result<ExitCode, Failure> {
             .map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))?,
         None => output::data(text.as_bytes()).map_err(Failure::new)?,
     }
-    let exit = match () {
-        () if is_ill(&diagnosis) => Exit::No,
-        () if is_undecided(&diagnosis) => Exit::Failure,
-        () => Exit::Success,
+    let exit = if is_ill(&diagnosis) {
+        Exit::No
+    } else if is_undecided(&diagnosis) {
+        Exit::Failure
+    } else {
+        Exit::Success
     };
     Ok(exit.code().into())
 }

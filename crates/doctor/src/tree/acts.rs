@@ -2,7 +2,7 @@
 
 use covtap_model::facts::repository::{Flow, FlowKind, Step, is_open};
 
-use super::Tree;
+use super::{ENGINES, Tree};
 
 /// Calls in calls are followed no deeper, and no more steps than these are looked at.
 const DEEPEST: usize = 6;
@@ -48,7 +48,7 @@ pub(crate) fn act(step: &Step) -> Option<Act> {
     let program = step.program();
     let said = |word: &str| step.words.iter().any(|w| w == word);
     let kubectl = matches!(program, "kubectl" | "oc");
-    let engine = matches!(program, "docker" | "podman" | "nerdctl");
+    let engine = ENGINES.contains(&program);
     let signal = step.words.iter().find_map(|w| {
         let w = w
             .strip_prefix("--signal=")

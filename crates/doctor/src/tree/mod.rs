@@ -25,6 +25,9 @@ pub(crate) use user::{User, user};
 
 use crate::Facts;
 
+/// Programs that run containers without a cluster.
+pub(crate) const ENGINES: [&str; 3] = ["docker", "podman", "nerdctl"];
+
 /// A repository, with what follows from it.
 pub(crate) struct Tree<'a> {
     pub(crate) repository: &'a Repository,
@@ -404,8 +407,7 @@ pub(crate) fn same_image(a: &str, b: &str) -> bool {
 
 /// Whether a step starts a container that is told where to write: `docker run -e GOCOVERDIR=…`.
 pub(crate) fn runs_with_directory(step: &Step) -> bool {
-    let engine = ["docker", "podman", "nerdctl"];
-    let starts = engine
+    let starts = ENGINES
         .iter()
         .any(|engine| step.runs(&[engine, "run"]) || step.runs(&[engine, "create"]));
     let given = |word: &&str| is_directory(word.split('=').next().unwrap_or(word));

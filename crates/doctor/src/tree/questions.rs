@@ -6,7 +6,8 @@ use covtap_model::facts::repository::{Flow, FlowKind, Package, Repository, Step,
 use covtap_model::finding::Evidence;
 
 use super::{
-    Act, ImageBuild, Service, Tree, User, act, build, chain, concerns_coverage, line, says_cover,
+    Act, ENGINES, ImageBuild, Service, Tree, User, act, build, chain, concerns_coverage, line,
+    says_cover,
 };
 
 /// Folders whose programs are no services.
@@ -148,8 +149,8 @@ impl<'a> Tree<'a> {
             .iter()
             .any(|w| OTHERS.iter().any(|o| w.contains(o)));
         // An engine's command names its container: one that is none of ours is another's.
-        let engine = matches!(step.program(), "docker" | "podman" | "nerdctl")
-            && !step.words.iter().any(|w| w == "compose");
+        let engine =
+            ENGINES.contains(&step.program()) && !step.words.iter().any(|w| w == "compose");
         let open = step.words.iter().any(|w| is_open(w));
         !others && !known && (!engine || open)
     }
@@ -175,7 +176,7 @@ impl<'a> Tree<'a> {
     /// Whether something copies out of nodes what lies at a path.
     pub(crate) fn copies_from_node(&self, path: &str) -> bool {
         self.steps().any(|s| {
-            let engine = matches!(s.program(), "docker" | "podman" | "nerdctl") && !s.call;
+            let engine = ENGINES.contains(&s.program()) && !s.call;
             if !engine || !s.words.iter().skip(1).any(|w| w == "cp" || w == "exec") {
                 return false;
             }

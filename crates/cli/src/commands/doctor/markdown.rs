@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use covtap_model::finding::{Diagnosis, Evidence};
+use covtap_report::escape::markdown as escape;
 
 use super::{is_ill, is_undecided, level};
 
@@ -19,21 +20,21 @@ pub(super) fn of(diagnosis: &Diagnosis) -> String {
         let _ = writeln!(
             text,
             "### {word}: {} ({}, {})\n\n{}\n",
-            plain(&finding.subject),
+            escape(&finding.subject),
             finding.rule,
             finding.id,
-            plain(&finding.cause)
+            escape(&finding.cause)
         );
         for evidence in &finding.evidence {
             let _ = writeln!(text, "* {}", proof(evidence));
         }
-        let _ = writeln!(text, "\n**Fix:** {}\n", plain(&finding.fix));
+        let _ = writeln!(text, "\n**Fix:** {}\n", escape(&finding.fix));
         if let Some(diff) = &finding.diff {
             let fence = fence(diff);
             let _ = writeln!(text, "{fence}diff\n{diff}{fence}\n");
         }
         for consequence in &finding.consequences {
-            let _ = writeln!(text, "* follows from it: {}", plain(&consequence.cause));
+            let _ = writeln!(text, "* follows from it: {}", escape(&consequence.cause));
         }
     }
     if !diagnosis.cleared.is_empty() {
@@ -44,8 +45,8 @@ pub(super) fn of(diagnosis: &Diagnosis) -> String {
                 text,
                 "* {} of {}: {} ({})",
                 cleared.rule,
-                plain(&cleared.subject),
-                plain(&cleared.because),
+                escape(&cleared.subject),
+                escape(&cleared.because),
                 proofs.join("; ")
             );
         }
@@ -58,8 +59,8 @@ pub(super) fn of(diagnosis: &Diagnosis) -> String {
                 text,
                 "* {} of {}: {}",
                 unknown.rule,
-                plain(&unknown.subject),
-                plain(&unknown.because)
+                escape(&unknown.subject),
+                escape(&unknown.because)
             );
         }
         text.push_str("\n</details>\n");
@@ -68,25 +69,7 @@ pub(super) fn of(diagnosis: &Diagnosis) -> String {
 }
 
 fn proof(evidence: &Evidence) -> String {
-    format!("{}: {}", plain(&evidence.place), plain(&evidence.what))
-}
-
-/// Text that is nothing but text: no markup of it counts, and it has one line.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => plain.push_str("&amp;"),
-            '<' => plain.push_str("&lt;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' | '@' => {
-                plain.push('\\');
-                plain.push(c);
-            }
-            c if c.is_control() => plain.push(' '),
-            c => plain.push(c),
-        }
-    }
-    plain
+    format!("{}: {}", escape(&evidence.place), escape(&evidence.what))
 }
 
 /// Backquotes enough that the text cannot end the fence.
@@ -97,11 +80,14 @@ fn fence(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{fence, plain};
+    use super::{escape, fence};
 
     #[test]
     fn text_stays_text() {
-        assert_eq!(plain("<b>*a*\n`b`"), "&lt;b>\\*a\\* \\`b\\`");
+        assert_eq!(
+            escape("<b>*a*\n`b`"),
+            "&lt;b&gt;&#42;a&#42;&#92;u{a}&#96;b&#96;"
+        );
         assert_eq!(fence("+ ```yaml"), "````");
         assert_eq!(fence("+ x"), "```");
     }

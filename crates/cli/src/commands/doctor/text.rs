@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 use covtap_model::finding::{
-    Cleared, Diagnosis, Evidence, Finding, Link, Route, Severity, State, Subject, Unknown,
+    Cleared, Diagnosis, Evidence, Finding, Route, Severity, State, Subject, Unknown,
 };
 use covtap_model::problem::printable;
 
@@ -79,7 +79,7 @@ fn chain(subject: &Subject) -> Option<String> {
         .iter()
         .map(|link| {
             let (mark, style) = sign(link.state);
-            format!("{style}{mark} {}{style:#}", name(link.link))
+            format!("{style}{mark} {}{style:#}", link.link.name())
         })
         .collect();
     (!links.is_empty()).then(|| links.join("  "))
@@ -242,21 +242,4 @@ fn summary(
 fn line(text: &mut String, what: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{what}");
-}
-
-fn name(link: Link) -> &'static str {
-    match link {
-        Link::Build => "build",
-        Link::Image => "image",
-        Link::Manifest => "manifest",
-        Link::Mount => "mount",
-        Link::Environment => "environment",
-        Link::Permission => "permission",
-        Link::Run => "run",
-        Link::Shutdown => "shutdown",
-        Link::Flush => "flush",
-        Link::Copy => "copy",
-        Link::Data => "data",
-        Link::Report => "report",
-    }
 }

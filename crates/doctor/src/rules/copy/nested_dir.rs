@@ -2,7 +2,7 @@
 
 use crate::rule::Signal;
 use crate::rules::{in_data, said};
-use crate::tree::{Act, act, line, tree};
+use crate::tree::{Act, ENGINES, act, line, tree};
 use crate::{Facts, Rule, Verdicts};
 use covtap_model::facts::log::Said;
 use covtap_model::facts::repository::{Step, is_open};
@@ -95,9 +95,10 @@ fn of_repository(facts: &Facts, verdicts: &mut Verdicts) {
             .trim_end_matches('/')
             .to_owned()
     };
-    for copy in tree.steps().filter(|s| {
-        act(s) == Some(Act::Copy) && matches!(s.program(), "docker" | "podman" | "nerdctl")
-    }) {
+    for copy in tree
+        .steps()
+        .filter(|s| act(s) == Some(Act::Copy) && ENGINES.contains(&s.program()))
+    {
         let Some([from, to]) = copy.words.last_chunk::<2>() else {
             continue;
         };
