@@ -3,28 +3,14 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod command;
+
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Runs covtap, which is to end with this code; what it printed.
-fn run(directory: &Path, args: &[&str], code: i32) -> (String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_covtap"));
-    command.args(args).current_dir(directory);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("COVTAP_") {
-            command.env_remove(name);
-        }
-    }
-    let output = command.output().unwrap();
-    let texts = [output.stdout, output.stderr].map(|b| String::from_utf8(b).unwrap());
-    let [said, talk] = &texts;
-    assert_eq!(output.status.code(), Some(code), "{args:?}\n{said}\n{talk}");
-    texts.into()
-}
+use command::{example, run};
 
 const DOCKERFILE: &str = "\
 FROM golang:1.25 AS build
@@ -138,8 +124,7 @@ fn what_wire_has_put_right_is_healthy() {
 
 #[test]
 fn the_example_is_healthy_and_its_symbols_are_no_suspect() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/datastorage");
-    let (json, _) = run(&example, &["doctor", "--format", "json"], 0);
+    let (json, _) = run(&example(), &["doctor", "--format", "json"], 0);
     let json: Value = serde_json::from_str(&json).unwrap();
     let cleared = json["cleared"].as_array().unwrap();
     assert!(

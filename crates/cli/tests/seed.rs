@@ -4,12 +4,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod command;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use command::{example, run};
 
 const DOCKERFILE: &str = "docker/data-storage.Dockerfile";
 const KIND: &str = "test/infrastructure/kind-datastorage-config.yaml";
@@ -17,8 +20,8 @@ const INFRASTRUCTURE: &str = "test/infrastructure/datastorage.go";
 const COVERAGE: &str = "test/infrastructure/coverage.go";
 
 /// A copy of the example.
-fn example() -> TempDir {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/datastorage");
+fn copy() -> TempDir {
+    let from = example();
     let copy = TempDir::new().unwrap();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
@@ -48,13 +51,7 @@ fn edit(example: &TempDir, file: &str, from: &str, to: &str) {
 }
 
 fn doctor(example: &TempDir, code: i32) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_covtap"))
-        .args(["doctor", "--format", "json"])
-        .current_dir(example)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{text}");
+    let (text, _) = run(example.path(), &["doctor", "--format", "json"], code);
     serde_json::from_str(&text).unwrap()
 }
 
@@ -92,7 +89,7 @@ fn assert_top(diagnosis: &Value, rule: &str, file: &str) {
 
 #[test]
 fn theory_1_binary_stripped_of_coverage_metadata() {
-    let diagnosis = doctor(&example(), 0);
+    let diagnosis = doctor(&copy(), 0);
     assert_cleared(
         &diagnosis,
         &[
@@ -114,7 +111,7 @@ fn theory_1_binary_stripped_of_coverage_metadata() {
 
 #[test]
 fn theory_2_permission_issues() {
-    let seed = example();
+    let seed = copy();
     // The seed had nothing that made the directory the user's.
     edit(
         &seed,
@@ -146,7 +143,7 @@ fn theory_2_permission_issues() {
 
 #[test]
 fn theory_3_volume_mount_not_working() {
-    let seed = example();
+    let seed = copy();
     // The node has the host's directory elsewhere.
     edit(
         &seed,
@@ -164,7 +161,7 @@ fn theory_3_volume_mount_not_working() {
 
 #[test]
 fn theory_4_coverage_not_enabled_in_binary() {
-    let seed = example();
+    let seed = copy();
     edit(
         &seed,
         INFRASTRUCTURE,
@@ -176,7 +173,7 @@ fn theory_4_coverage_not_enabled_in_binary() {
     assert_cleared(&diagnosis, &["env-missing", "mount-chain-broken"]);
 
     // It is given, and never arrives where it is built.
-    let seed = example();
+    let seed = copy();
     edit(&seed, DOCKERFILE, "ARG GOFLAGS\n", "");
     let diagnosis = doctor(&seed, 1);
     assert_top(&diagnosis, "build-arg-not-declared", DOCKERFILE);
@@ -184,7 +181,7 @@ fn theory_4_coverage_not_enabled_in_binary() {
 
 #[test]
 fn theory_5_gocoverdir_not_recognized() {
-    let seed = example();
+    let seed = copy();
     edit(
         &seed,
         INFRASTRUCTURE,
@@ -198,19 +195,14 @@ fn theory_5_gocoverdir_not_recognized() {
 
 #[test]
 fn the_five_key_requirements_are_a_checklist() {
-    let seed = example();
+    let seed = copy();
     edit(
         &seed,
         KIND,
         "containerPath: /coverdata",
         "containerPath: /coverage",
     );
-    let output = Command::new(env!("CARGO_BIN_EXE_covtap"))
-        .arg("doctor")
-        .current_dir(&seed)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let (text, _) = run(seed.path(), &["doctor"], 1);
     let list: Vec<&str> = text
         .lines()
         .skip_while(|line| !line.contains("what files need:"))

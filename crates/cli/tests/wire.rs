@@ -4,38 +4,17 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-fn covtap(directory: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_covtap"));
-    command.args(args).current_dir(directory);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("COVTAP_") {
-            command.env_remove(name);
-        }
-    }
-    command.output().unwrap()
-}
-
-/// Runs covtap, which is to end with this code; what it printed.
-fn run(directory: &Path, args: &[&str], code: i32) -> (String, String) {
-    let output = covtap(directory, args);
-    let texts = [output.stdout, output.stderr].map(|b| String::from_utf8(b).unwrap());
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{args:?}\n{}\n{}",
-        texts[0],
-        texts[1]
-    );
-    texts.into()
-}
+use command::{example, run};
 
 /// All files of a folder with their bytes and modes.
 fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
@@ -54,10 +33,6 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         }
     }
     found
-}
-
-fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/datastorage")
 }
 
 /// Applies a patch as a user does; whether it was taken.
